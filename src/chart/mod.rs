@@ -1,0 +1,8 @@
+//! Charts: versions and constraints as Helm reads them, Chart.yaml, and bounded reading of archives.
+
+pub mod archive;
+pub mod metadata;
+pub mod version;
+
+pub use self::metadata::Metadata;
+pub use self::version::{Constraint, Version};

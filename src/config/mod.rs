@@ -1,0 +1,354 @@
+//! The configuration: what the file says after every mistake was found.
+//!
+//! [`load`] reads YAML into the raw mirror of the file (`raw.rs`), expands `${NAME}` and `x_file` secrets, and resolves it
+//! (`resolve.rs`) into the types here, or into *all* mistakes at once. Components get their own section, not the whole.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use url::Url;
+
+use crate::names::TenantPath;
+
+/// Everything chartgate was told.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Listeners and process behaviour.
+    pub server: Server,
+    /// The folder of everything that is kept on this machine.
+    pub data_dir: PathBuf,
+    /// Copies of upstream content.
+    pub cache: Cache,
+    /// Where uploads are kept.
+    pub store: Store,
+    /// Remote sources by name.
+    pub upstreams: BTreeMap<Arc<str>, Upstream>,
+    /// Endpoints by path.
+    pub tenants: BTreeMap<TenantPath, Tenant>,
+    /// Who can be somebody.
+    pub auth: Auth,
+    /// Never dial an upstream: serve what is held (`--offline`).
+    pub offline: bool,
+}
+
+/// `server:`
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// Plain listeners (HTTP/1.1 and h2c).
+    pub http: Vec<ListenAddress>,
+    /// TLS listeners.
+    pub https: Vec<Https>,
+    /// The admin listener; `None` switches it off.
+    pub admin: Option<ListenAddress>,
+    /// The address that clients use, where an absolute URL is unavoidable.
+    pub external_url: Option<Url>,
+    /// How long requests in flight may take after SIGTERM. Default 20 s.
+    pub grace_period: Duration,
+    /// Worker threads; default: the number of cores.
+    pub threads: usize,
+}
+
+/// Where a listener listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListenAddress {
+    /// A TCP address; port 0 lets the system choose.
+    Tcp(SocketAddr),
+    /// A Unix socket (`unix:/path`).
+    Unix(PathBuf),
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// `server.https:`
+#[derive(Clone, Debug)]
+pub struct Https {
+    /// The TLS address.
+    pub listen: SocketAddr,
+    /// PEM certificate chain; reread when it changes.
+    pub cert_file: PathBuf,
+    /// PEM private key; reread when it changes.
+    pub key_file: PathBuf,
+    /// PEM certificates of the authorities that issue client certificates. Present: clients may show one.
+    pub client_ca_file: Option<PathBuf>,
+}
+
+/// `cache:`
+#[derive(Clone, Debug)]
+pub struct Cache {
+    /// Bytes of memory for small objects. Default 256 MiB.
+    pub memory: u64,
+    /// Bytes of disk, a hard cap. Default 10 GiB.
+    pub disk: u64,
+    /// The shared tier.
+    pub redis: Option<Redis>,
+}
+
+/// `cache.redis:`
+#[derive(Clone, Debug)]
+pub struct Redis {
+    /// `redis://`, `rediss://`, `redis+sentinel://` or `redis+cluster://`; may hold a password.
+    pub url: Secret,
+    /// What every key starts with. Default `chartgate`.
+    pub prefix: String,
+    /// Objects larger than this stay out of redis. Default 1 MiB.
+    pub max_object: u64,
+}
+
+/// `store:`; only the local file system for now.
+#[derive(Clone, Debug)]
+pub struct Store {
+    /// The folder, in ChartMuseum's layout. Default `<data_dir>/hosted`.
+    pub root: PathBuf,
+}
+
+/// `upstreams.<name>:`
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// The key in the file.
+    pub name: Arc<str>,
+    /// What kind of source, and where.
+    pub source: Source,
+    /// How old the index may get before it is revalidated. Default 5 min.
+    pub refresh: Duration,
+    /// How long one request may go without progress. Default 30 s.
+    pub timeout: Duration,
+    /// How it is reached.
+    pub client: Client,
+    /// What happens to bytes that do not have the digest that the index names.
+    pub on_digest_mismatch: OnDigestMismatch,
+    /// Versions that the upstream removed stay while their bytes are held. Default true.
+    pub keep_removed: bool,
+    /// The share of versions (0.0 to 1.0) that one refresh may remove. Default 0.5.
+    pub max_shrink: f64,
+}
+
+/// `upstreams.<name>.type` and `.url`
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// A chart repository over http or https. The URL's path ends in `/`.
+    Helm(Url),
+    /// A folder of packages, with or without an index.yaml.
+    Dir(PathBuf),
+}
+
+/// How an upstream is reached: everything that decides which connections may be shared.
+#[derive(Clone, Debug, Default)]
+pub struct Client {
+    /// Egress proxy; absent: `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` of the environment count.
+    pub proxy: Option<Url>,
+    /// PEM file of authorities trusted besides the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Do not verify the server's certificate.
+    pub insecure_skip_verify: bool,
+    /// Client certificate and key, PEM.
+    pub identity: Option<(PathBuf, PathBuf)>,
+    /// Credentials; sent to the origin of the upstream's URL only.
+    pub auth: Option<UpstreamAuth>,
+    /// May dial loopback, link-local and private addresses. Default false.
+    pub allow_private: bool,
+    /// See [`Upstream::timeout`].
+    pub timeout: Duration,
+}
+
+/// `upstreams.<name>.auth:`
+#[derive(Clone, Debug)]
+pub enum UpstreamAuth {
+    /// User name and password.
+    Basic(String, Secret),
+    /// A bearer token.
+    Bearer(Secret),
+}
+
+/// `on_digest_mismatch:`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnDigestMismatch {
+    /// Refuse the bytes (default).
+    Reject,
+    /// Serve them, count and log it, and do not keep them under the promised digest.
+    Serve,
+}
+
+/// `tenants.<path>:`
+#[derive(Clone, Debug)]
+pub struct Tenant {
+    /// Where it lives.
+    pub path: TenantPath,
+    /// Whether and how uploads are taken.
+    pub hosted: Option<Hosted>,
+    /// Upstream members in order of precedence.
+    pub charts: Vec<Member>,
+    /// How the merged index looks.
+    pub index: Index,
+    /// Who may do what.
+    pub access: Access,
+    /// How often.
+    pub limits: Option<Limits>,
+}
+
+/// `tenants.<path>.hosted:`
+#[derive(Clone, Debug)]
+pub struct Hosted {
+    /// Whether a version may be uploaded again.
+    pub overwrite: Overwrite,
+    /// Whether versions may be deleted. Default true.
+    pub delete: bool,
+    /// The largest request body of an upload, in bytes. Default 20 MiB.
+    pub max_upload: u64,
+}
+
+/// `hosted.overwrite:`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overwrite {
+    /// Never.
+    Forbid,
+    /// Only with `?force` (default, as ChartMuseum).
+    Force,
+    /// Always.
+    Allow,
+}
+
+/// One member of `tenants.<path>.charts:`
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// The upstream's name.
+    pub upstream: Arc<str>,
+    /// Chart name globs that are let in; empty: all.
+    pub include: Vec<String>,
+    /// Chart name globs that are kept out.
+    pub exclude: Vec<String>,
+    /// A Helm version constraint that versions must meet.
+    pub versions: Option<String>,
+}
+
+/// `tenants.<path>.index:`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Index {
+    /// JSON (default) or YAML text.
+    pub format: IndexFormat,
+    /// All fields (default) or the few that installing needs.
+    pub fields: IndexFields,
+    /// Newest versions kept per chart; 0 = all.
+    pub keep: usize,
+}
+
+/// `index.format:`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IndexFormat {
+    /// Compact JSON, which every client reads and helm parses fastest.
+    Json,
+    /// YAML with every scalar in double quotes.
+    Yaml,
+}
+
+/// `index.fields:`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IndexFields {
+    /// Everything that clients know.
+    Full,
+    /// The newest version of a chart in full, older ones with the fields that installing needs.
+    Slim,
+}
+
+/// `tenants.<path>.access:`
+#[derive(Clone, Debug, Default)]
+pub struct Access {
+    /// Actions without credentials. Default none.
+    pub anonymous: Vec<Action>,
+    /// Who may do what; any rule that matches is enough.
+    pub rules: Vec<Rule>,
+}
+
+/// One of `access.rules:`
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// Whom it is about.
+    pub subjects: Vec<Subject>,
+    /// What they may do.
+    pub actions: Vec<Action>,
+}
+
+/// Whom a rule is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// `user:NAME`
+    User(String),
+    /// `user:*`: everybody who has shown valid credentials.
+    AnyUser,
+}
+
+/// What somebody may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Action {
+    /// Read indexes, archives and provenance files.
+    Pull,
+    /// Upload.
+    Push,
+    /// Delete.
+    Delete,
+    /// All of it, and administration.
+    Admin,
+}
+
+/// `tenants.<path>.limits:`
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Limits {
+    /// Requests per `period`.
+    pub requests: u32,
+    /// The period of the rate.
+    pub period: Duration,
+    /// Requests that may come at once.
+    pub burst: u32,
+    /// Who shares one allowance.
+    pub by: LimitBy,
+}
+
+/// `limits.by:`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LimitBy {
+    /// The client's address (IPv6: its /64).
+    Address,
+    /// The identity; anonymous clients by address (default).
+    Identity,
+    /// Everybody in the tenant.
+    Tenant,
+}
+
+/// `auth:`
+#[derive(Clone, Debug, Default)]
+pub struct Auth {
+    /// An htpasswd file; reread when it changes.
+    pub users_file: Option<PathBuf>,
+}
+
+/// A value that is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Arc<str>);
+
+impl Secret {
+    /// Wraps a secret.
+    pub fn new(text: impl Into<Arc<str>>) -> Self {
+        Self(text.into())
+    }
+
+    /// The secret itself, for the one place that sends it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}

@@ -1,0 +1,126 @@
+//! A small vocabulary for requests and responses, independent of the server and of the client library.
+//!
+//! Knows nothing about charts or tenants; [`conditional`] and [`range`] hold the RFC 9110 rules.
+
+pub mod body;
+pub mod conditional;
+pub mod range;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+
+pub use self::body::{Body, ByteStream};
+use crate::error::Result;
+
+/// A request's head. The body is handed to handlers beside it, because reading it needs the connection.
+#[derive(Debug)]
+pub struct Request {
+    /// The method.
+    pub method: Method,
+    /// The path as sent: percent-encoded, starting with `/`, never containing `?`.
+    pub path: String,
+    /// The query without `?`, as sent.
+    pub query: Option<String>,
+    /// All header fields.
+    pub headers: HeaderMap,
+    /// The peer's address, absent on Unix sockets.
+    pub peer: Option<SocketAddr>,
+    /// The subject of a verified client certificate, where the listener asks for one.
+    pub certificate_subject: Option<Arc<str>>,
+    /// The `X-Request-Id` of this request: the client's, where acceptable, else a new one.
+    pub id: String,
+}
+
+impl Request {
+    /// The value of header `name` where it is visible ASCII.
+    pub fn header(&self, name: impl http::header::AsHeaderName) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// Whether the query has `key`, with or without a value.
+    pub fn query_has(&self, key: &str) -> bool {
+        self.query_pairs().any(|(name, _)| name == key)
+    }
+
+    /// The decoded pairs of the query, in order.
+    pub fn query_pairs(
+        &self,
+    ) -> impl Iterator<Item = (std::borrow::Cow<'_, str>, std::borrow::Cow<'_, str>)> {
+        url::form_urlencoded::parse(self.query.as_deref().unwrap_or_default().as_bytes())
+    }
+}
+
+/// A request body, read chunk by chunk. Dropping it unread is fine: the server drains what is left.
+#[async_trait]
+pub trait RequestBody: Send {
+    /// The next chunk, or `None` at the end. Errors: the peer left, or sent nothing for too long.
+    async fn chunk(&mut self) -> Result<Option<Bytes>>;
+
+    /// The announced length, where the request has one.
+    fn length(&self) -> Option<u64>;
+}
+
+/// A body that is already in memory; for tests and for requests without one.
+#[derive(Debug, Default)]
+pub struct MemoryBody(pub Option<Bytes>);
+
+#[async_trait]
+impl RequestBody for MemoryBody {
+    async fn chunk(&mut self) -> Result<Option<Bytes>> {
+        Ok(self.0.take())
+    }
+
+    fn length(&self) -> Option<u64> {
+        Some(self.0.as_ref().map_or(0, |bytes| bytes.len() as u64))
+    }
+}
+
+/// A response. The server adds `Date`, `Connection` and the framing.
+#[derive(Debug)]
+pub struct Response {
+    /// The status.
+    pub status: StatusCode,
+    /// Header fields, without `Content-Length`: that follows from the body (see [`Body::length`]).
+    pub headers: HeaderMap,
+    /// The body. For a HEAD request handlers answer as for GET; the server sends the length and no bytes.
+    pub body: Body,
+}
+
+impl Response {
+    /// A response with this status and body and no header fields.
+    pub fn new(status: StatusCode, body: impl Into<Body>) -> Self {
+        Self {
+            status,
+            headers: HeaderMap::new(),
+            body: body.into(),
+        }
+    }
+
+    /// Adds a header field; a value that is not allowed in a header is left out.
+    #[must_use]
+    pub fn with_header(mut self, name: HeaderName, value: impl AsRef<str>) -> Self {
+        if let Ok(value) = HeaderValue::from_str(value.as_ref()) {
+            self.headers.insert(name, value);
+        }
+        self
+    }
+
+    /// Plain text, ended by a line feed.
+    pub fn text(status: StatusCode, text: impl Into<String>) -> Self {
+        let mut text = text.into();
+        text.push('\n');
+        Self::new(status, Bytes::from(text))
+            .with_header(header::CONTENT_TYPE, "text/plain; charset=utf-8")
+    }
+
+    /// A JSON document.
+    pub fn json(status: StatusCode, value: &impl serde::Serialize) -> Self {
+        let body = serde_json::to_vec(value).unwrap_or_else(|_| b"{}".to_vec());
+        Self::new(status, Bytes::from(body))
+            .with_header(header::CONTENT_TYPE, "application/json; charset=utf-8")
+    }
+}

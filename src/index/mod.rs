@@ -1,0 +1,1 @@
+//! Indexes: ingest, clean, merge, render.

@@ -1,0 +1,150 @@
+//! Names that arrive from outside, each a type of its own so that an unchecked string cannot take its place.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+
+/// First path segments that no tenant may take, because routes live there (contract/http.md).
+pub const RESERVED_SEGMENTS: [&str; 8] = [
+    "api", "v2", "health", "info", "metrics", "static", "token", "ui",
+];
+
+/// A tenant's path: zero or more segments joined by `/`, without a leading or trailing slash. Empty = the root tenant.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TenantPath(Arc<str>);
+
+impl TenantPath {
+    /// Parses a configured path: `/` (root), `acme` or `acme/platform`, with or without a leading slash.
+    ///
+    /// Segments are `[A-Za-z0-9][A-Za-z0-9._-]*`, at most 128 bytes; `charts`, and reserved first segments, are refused.
+    pub fn parse(text: &str) -> Result<Self> {
+        let path = text.strip_prefix('/').unwrap_or(text);
+        if path.is_empty() {
+            return Ok(Self(Arc::from("")));
+        }
+        for (position, segment) in path.split('/').enumerate() {
+            if !is_plain_segment(segment) {
+                return Err(Error::invalid(format!(
+                    "tenant `{text}`: segment `{segment}` is not made of letters, digits, `.`, `_` and `-`"
+                )));
+            }
+            if position == 0 && RESERVED_SEGMENTS.contains(&segment) {
+                return Err(Error::invalid(format!(
+                    "tenant `{text}`: the first segment `{segment}` is reserved for chartgate's own routes"
+                )));
+            }
+            if segment == "charts" || segment == "api" {
+                return Err(Error::invalid(format!(
+                    "tenant `{text}`: `{segment}` cannot be a segment, because every tenant has a route of that name"
+                )));
+            }
+        }
+        Ok(Self(Arc::from(path)))
+    }
+
+    /// The path without slashes at its ends; empty for the root tenant.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The name for people: `/` for the root tenant.
+    pub fn label(&self) -> &str {
+        if self.0.is_empty() { "/" } else { &self.0 }
+    }
+}
+
+impl fmt::Display for TenantPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.label())
+    }
+}
+
+impl Borrow<str> for TenantPath {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+fn is_plain_segment(segment: &str) -> bool {
+    segment.len() <= 128
+        && segment
+            .as_bytes()
+            .first()
+            .is_some_and(u8::is_ascii_alphanumeric)
+        && segment
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+}
+
+/// The name of a file in a chart repository: one path segment that ends in `.tgz` or `.tgz.prov`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct FileName(Arc<str>);
+
+impl FileName {
+    /// Checks a decoded path segment. Refuses separators, control characters, dot segments and other endings.
+    pub fn parse(text: &str) -> Result<Self> {
+        let bad = text.len() > 512
+            || text.starts_with('.')
+            || text
+                .bytes()
+                .any(|b| b < 0x20 || matches!(b, b'/' | b'\\' | 0x7f));
+        if bad || !(text.ends_with(".tgz") || text.ends_with(".tgz.prov")) {
+            return Err(Error::not_found(format!(
+                "`{text:.120}` is not the name of a chart archive or provenance file"
+            )));
+        }
+        Ok(Self(Arc::from(text)))
+    }
+
+    /// The whole name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The archive's name: this one, without `.prov`.
+    pub fn archive(&self) -> &str {
+        self.0.strip_suffix(".prov").unwrap_or(&self.0)
+    }
+
+    /// Whether this names a provenance file.
+    pub fn is_provenance(&self) -> bool {
+        self.0.ends_with(".prov")
+    }
+}
+
+impl fmt::Display for FileName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tenant_paths_of_any_depth() {
+        assert_eq!(TenantPath::parse("/").expect("root").as_str(), "");
+        assert_eq!(
+            TenantPath::parse("/acme/platform").expect("deep").as_str(),
+            "acme/platform"
+        );
+        for bad in ["api", "v2/x", "-", "a//b", "a/../b", "a/", "a/charts", "ü"] {
+            assert!(TenantPath::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn file_names_are_one_safe_segment() {
+        let prov = FileName::parse("nginx-1.0.0+a.tgz.prov").expect("prov");
+        assert!(prov.is_provenance());
+        assert_eq!(prov.archive(), "nginx-1.0.0+a.tgz");
+        for bad in [
+            "", "x.zip", "../x.tgz", "a/b.tgz", "a\\b.tgz", "a\0.tgz", ".tgz", ".x.tgz",
+        ] {
+            assert!(FileName::parse(bad).is_err(), "{bad}");
+        }
+    }
+}
