@@ -4,6 +4,7 @@
 
 pub mod body;
 pub mod conditional;
+pub mod encoding;
 pub mod range;
 
 use std::net::SocketAddr;
