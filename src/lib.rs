@@ -4,13 +4,18 @@
 //!
 //! 0. vocabulary, no I/O: [`error`] [`clock`] [`names`] [`digest`] [`http`] [`chart`] [`index`] [`config`]
 //! 1. mechanisms: [`metrics`]
+//! 2. domain: [`auth`] [`limit`]
+//! 4. process: [`cli`]
 
+pub mod auth;
 pub mod chart;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod digest;
 pub mod error;
 pub mod http;
 pub mod index;
+pub mod limit;
 pub mod metrics;
 pub mod names;

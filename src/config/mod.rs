@@ -3,16 +3,49 @@
 //! [`load`] reads YAML into the raw mirror of the file (`raw.rs`), expands `${NAME}` and `x_file` secrets, and resolves it
 //! (`resolve.rs`) into the types here, or into *all* mistakes at once. Components get their own section, not the whole.
 
+mod mistakes;
+mod sample;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use url::Url;
 
+pub use self::mistakes::{Mistake, Mistakes};
+pub use self::sample::quick_start_files;
 use crate::names::TenantPath;
+
+/// Looks up a variable of the environment; tests pass their own.
+pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// Reads and resolves the file at `path`. Blocking; errors are all mistakes at once.
+///
+/// Files that it names are relative to its folder; `data_dir` and `store.root` are relative to the working directory.
+pub fn load(_path: &Path, _env: Environment<'_>) -> Result<Config, Mistakes> {
+    todo!()
+}
+
+/// As [`load`], for a text whose files are relative to `base_dir`.
+pub fn parse(_text: &str, _base_dir: &Path, _env: Environment<'_>) -> Result<Config, Mistakes> {
+    todo!()
+}
+
+/// The embedded configuration that `chartgate serve` runs without a file: loopback only, everything below `data_dir`,
+/// with the sample charts expected where [`quick_start_files`] says.
+pub fn quick_start(_data_dir: &Path) -> Config {
+    todo!()
+}
+
+impl Config {
+    /// Moves the data folder (`--data-dir`), and with it the hosted store where the file did not place that elsewhere.
+    pub fn set_data_dir(&mut self, _data_dir: &Path) {
+        todo!()
+    }
+}
 
 /// Everything chartgate was told.
 #[derive(Clone, Debug)]
