@@ -3,8 +3,9 @@
 //! The map, lowest layer first; modules use lower layers only (`tests/tidy.rs` keeps it so):
 //!
 //! 0. vocabulary, no I/O: [`error`] [`clock`] [`names`] [`digest`] [`http`] [`chart`] [`index`] [`config`]
-//! 1. mechanisms: [`metrics`]
+//! 1. mechanisms: [`metrics`] [`upstream`] [`cache`]
 
+pub mod cache;
 pub mod chart;
 pub mod clock;
 pub mod config;
@@ -14,3 +15,4 @@ pub mod http;
 pub mod index;
 pub mod metrics;
 pub mod names;
+pub mod upstream;
