@@ -20,6 +20,7 @@ use crate::index::Selection;
 use crate::limit::{Key, Limiter};
 use crate::metrics::Metrics;
 use crate::names::{FileName, TenantPath};
+use crate::net::Clients;
 use crate::repository::curated::Curated;
 use crate::repository::group::GroupMember;
 use crate::repository::hosted::HostedRepository;
@@ -38,6 +39,8 @@ const HOUSEKEEPING: Duration = Duration::from_secs(15);
 pub struct Shared {
     /// Copies of upstream content.
     pub cache: Arc<Cache>,
+    /// Connections to upstreams.
+    pub clients: Arc<Clients>,
     /// All metrics.
     pub metrics: Arc<Metrics>,
     /// The time.
@@ -317,7 +320,7 @@ impl Tenant {
         }
         if let Some(hosted) = &self.hosted {
             let index = hosted.store.index();
-            metrics.hosted(self.path.as_str(), index.charts(), index.versions());
+            metrics.hosted(self.path.as_str(), index.chart_count(), index.versions());
         }
     }
 }
@@ -335,7 +338,7 @@ async fn open_proxy(
     {
         return Ok(proxy.clone());
     }
-    let source = upstream::build(upstream, shared.metrics.clone(), shared.clock.clone())?;
+    let source = upstream::build(upstream, &shared.clients, &shared.metrics, &shared.clock)?;
     let (cache, metrics, clock) = (shared.cache.clone(), shared.metrics.clone(), shared.clock.clone());
     Ok(Proxy::open(upstream.clone(), source, cache, metrics, clock, config.offline).await)
 }

@@ -8,7 +8,7 @@ use super::error::{Dialect, render};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::{Gateway, Tenant};
 use crate::http::{Method, Request, Response, StatusCode, header};
-use crate::index::{ConflictReport, SourceReport};
+use crate::index::{Conflict, Note, SourceReport};
 use crate::repository::proxy::{ShrinkRule, Status};
 
 /// Answers one request of the admin listener. `draining` makes `/readyz` say no before the process ends.
@@ -86,7 +86,7 @@ fn tenants(gateway: &Gateway) -> Response {
         .map(|(tenant, snapshot)| TenantLine {
             tenant: tenant.path().label(),
             ready: tenant.charts().is_ready(),
-            charts: snapshot.charts(),
+            charts: snapshot.chart_count(),
             versions: snapshot.versions(),
             etag: snapshot.etag(),
         })
@@ -107,7 +107,7 @@ fn report(gateway: &Gateway, path: &str) -> Result<Response> {
 pub struct Report {
     dropped: Vec<Line>,
     repaired: Vec<Line>,
-    conflicts: ConflictReport,
+    conflicts: Vec<Conflict>,
     totals: Totals,
 }
 
@@ -147,21 +147,22 @@ impl Report {
                 });
             }
         }
-        report.conflicts = tenant.charts().snapshot().conflicts().clone();
-        report.totals.conflicts = report.conflicts.total();
+        let snapshot = tenant.charts().snapshot();
+        report.conflicts = snapshot.conflicts();
+        report.totals.conflicts = snapshot.conflict_count();
         report
     }
 
     fn add(&mut self, upstream: &str, source: &SourceReport) {
-        let line = |problem: &crate::index::Problem| Line {
+        let line = |note: &Note| Line {
             upstream: upstream.to_owned(),
-            chart: problem.chart.to_string(),
-            version: problem.version.to_string(),
-            reason: problem.to_string(),
+            chart: note.chart.to_string(),
+            version: note.version.to_string(),
+            reason: format!("{}: {}", note.reason.label(), note.detail),
         };
-        self.dropped.extend(source.dropped().map(line));
-        self.repaired.extend(source.repaired().map(line));
-        self.totals.dropped += source.dropped_total();
-        self.totals.repaired += source.repaired_total();
+        self.dropped.extend(source.dropped.items.iter().map(line));
+        self.repaired.extend(source.repaired.items.iter().map(line));
+        self.totals.dropped += source.dropped.total;
+        self.totals.repaired += source.repaired.total;
     }
 }

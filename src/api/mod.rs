@@ -14,58 +14,42 @@ use tracing::{debug, error, field};
 
 use self::error::{Dialect, render};
 pub use self::route::Route;
-use crate::auth::Identity;
 use crate::config::Action;
 use crate::error::{Error, ErrorKind, Result};
-use crate::gateway::{Gateway, Tenant};
-use crate::http::{Request, RequestBody, Response};
+use crate::gateway::Gateway;
+use crate::http::{Account, Request, RequestBody, Response};
 
-/// An answer, and what the access log and the metrics say about the request.
-#[derive(Debug)]
-pub struct Handled {
-    /// The answer.
-    pub response: Response,
-    /// The route's label; `none` where the path meant nothing.
-    pub route: &'static str,
-    /// The tenant, where the request was admitted to one. Bounded: only configured tenants appear here.
-    pub tenant: Option<Arc<Tenant>>,
-    /// Who asked.
-    pub identity: Identity,
-}
-
-/// Answers one request of a public listener. The steps, in the order in which they run:
-pub async fn handle(gateway: &Gateway, request: &Request, body: &mut dyn RequestBody) -> Handled {
-    let mut handled = Handled {
-        response: Response::new(crate::http::StatusCode::OK, crate::http::Body::Empty),
-        route: "none",
-        tenant: None,
-        identity: Identity::Anonymous,
-    };
-    let answer = steps(gateway, request, body, &mut handled).await;
-    handled.response = answer.unwrap_or_else(|failure| {
+/// Answers one request of a public listener, and notes in the request what the log says about it.
+pub async fn handle(gateway: &Gateway, request: &Request, body: &mut dyn RequestBody) -> Response {
+    let mut account = Account { route: "none", tenant: None, identity: Arc::from("") };
+    let answer = steps(gateway, request, body, &mut account).await;
+    // Set nowhere else, so it cannot be taken.
+    let _ = request.account.set(account);
+    answer.unwrap_or_else(|failure| {
         log_failure(request, &failure);
         let dialect = if Route::is_museum_path(&request.path) { Dialect::Museum } else { Dialect::Plain };
         render(&failure, dialect)
-    });
-    handled
+    })
 }
 
+/// The steps of every request, in the order in which they run.
 async fn steps(
     gateway: &Gateway,
     request: &Request,
     body: &mut dyn RequestBody,
-    handled: &mut Handled,
+    account: &mut Account,
 ) -> Result<Response> {
     // 1. What is asked for. Before the credentials, so that nonsense costs no password check.
     let route = Route::parse(&request.method, &request.path)?;
-    handled.route = route.label();
+    account.route = route.label();
     // 2. Who asks. A bad credential is refused even where none is needed: it is a mistake somebody should see.
     let Some((tenant, action)) = needs(&route) else { return Ok(open(gateway, &route)) };
-    handled.identity = gateway.authenticate(request).await?;
+    let identity = gateway.authenticate(request).await?;
+    account.identity = Arc::from(identity.to_string());
     // 3. The gate: tenant, permission, rate.
     let address = request.peer.map(|peer| peer.ip());
-    let tenant = gateway.admit(tenant, &handled.identity, action, address)?;
-    handled.tenant = Some(tenant.clone());
+    let tenant = gateway.admit(tenant, &identity, action, address)?;
+    account.tenant = Some(tenant.path().label().clone());
     // 4. The answer.
     match &route {
         Route::Index { .. } => charts::index(tenant, request).await,

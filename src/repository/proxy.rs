@@ -215,9 +215,9 @@ impl Proxy {
             last_error: state.failure.as_ref().map(|failure| failure.message.clone()),
             failing_since: state.failure.as_ref().map(|failure| failure.since.to_string()),
             failures: state.failure.as_ref().map_or(0, |failure| failure.attempts),
-            charts: state.shown.charts(),
+            charts: state.shown.chart_count(),
             versions: state.shown.versions(),
-            dropped: state.shown.report().dropped_total(),
+            dropped: state.shown.report().dropped.total,
         }
     }
 
@@ -236,7 +236,6 @@ impl Proxy {
                 self.confirm(&held);
                 return Ok(());
             }
-            IndexReply::Entries(index) => (index, None),
             IndexReply::Text { text, base, validators } => {
                 let fingerprint = xxhash_rust::xxh3::xxh3_64(&text);
                 if held.published.is_some() && fingerprint == held.fingerprint {
@@ -251,7 +250,6 @@ impl Proxy {
         self.refuse_shrunken(&held, &published, rule)?;
         let shown = self.with_removed(&held, &published).await?;
         let (validators, fingerprint) = validators.map_or((None, 0), |(validators, print)| (Some(validators), print));
-        let changed = !Arc::ptr_eq(&shown, &held.shown);
         let state = State {
             published: Some(published),
             shown,
@@ -262,16 +260,14 @@ impl Proxy {
         };
         self.report(&state.shown);
         self.confirm(&state);
-        if changed {
-            info!(
+        info!(
                 upstream.name = %self.config.name,
-                charts = state.shown.charts(),
+                charts = state.shown.chart_count(),
                 versions = state.shown.versions(),
-                dropped = state.shown.report().dropped_total(),
+                dropped = state.shown.report().dropped.total,
                 "published a new index of upstream `{}`",
                 self.config.name
             );
-        }
         self.keep().await;
         Ok(())
     }
@@ -328,19 +324,16 @@ impl Proxy {
     /// Adds versions that the upstream removed and whose bytes are still held, where configured.
     async fn with_removed(&self, held: &State, published: &Arc<SourceIndex>) -> Result<Arc<SourceIndex>> {
         if !self.config.keep_removed || held.published.is_none() {
-            return Ok(reuse(&held.shown, published));
+            return Ok(published.clone());
         }
         let (cache, previous, new) = (self.cache.clone(), held.shown.clone(), published.clone());
-        let shown = blocking(move || {
-            new.carry_over(&previous, |entry| entry.digest.is_some_and(|digest| cache.holds(&digest)))
-        })
-        .await?;
-        Ok(reuse(&held.shown, &Arc::new(shown)))
+        let is_held = move |entry: &Entry| entry.digest.is_some_and(|digest| cache.holds(&digest));
+        Ok(Arc::new(blocking(move || new.carry_over(&previous, is_held)).await?))
     }
 
     fn report(&self, index: &SourceIndex) {
-        for (reason, entries) in index.report().dropped_by_reason() {
-            self.metrics.index_dropped(&self.config.name, reason, entries);
+        for (reason, entries) in &index.report().dropped.by_reason {
+            self.metrics.index_dropped(&self.config.name, reason.label(), *entries);
         }
     }
 
@@ -357,6 +350,12 @@ impl Proxy {
         };
         // A start must not wait for a kept index to grow old, and replicas must not ask in step.
         if self.attempts.load(Ordering::Acquire) == 0 { Duration::ZERO } else { jittered(pause) }
+    }
+
+    /// Digests that duplicates of this version name in the same index: the bytes may be theirs.
+    fn alternates(&self, entry: &Entry) -> Vec<Digest> {
+        let index = self.index();
+        index.get(&entry.name).map(|chart| chart.alternates(entry.version.as_str()).to_vec()).unwrap_or_default()
     }
 
     fn document_name(&self) -> String {
@@ -470,7 +469,7 @@ impl ChartRepository for Proxy {
             let request = FillRequest {
                 name: format!("chart/{}/{url}", self.config.name),
                 expect: entry.digest,
-                also_accept: entry.alternates.to_vec(),
+                also_accept: self.alternates(entry),
                 on_mismatch: self.config.on_digest_mismatch,
                 max_length: MAX_ARCHIVE,
                 negative_ttl: NEGATIVE_TTL,
@@ -540,7 +539,9 @@ impl FillSource for Origins {
         }
         match self.file {
             FileKind::Archive => self.upstream.open(&self.url, offset).await,
-            FileKind::Provenance => self.upstream.open_provenance(&self.url, offset).await,
+            // Too small to resume: it starts again.
+            FileKind::Provenance if offset > 0 => Err(Error::unavailable(format!("`{}.prov` broke off", self.url))),
+            FileKind::Provenance => self.upstream.open_provenance(&self.url).await,
         }
     }
 
@@ -567,11 +568,6 @@ fn prefer(first: Option<Error>, second: Error) -> Error {
         Some(first) if first.kind() != ErrorKind::NotFound => first,
         _ => second,
     }
-}
-
-/// The old allocation where the content is the same, so that pointer comparison sees no change.
-fn reuse(old: &Arc<SourceIndex>, new: &Arc<SourceIndex>) -> Arc<SourceIndex> {
-    if old.same_content(new) { old.clone() } else { new.clone() }
 }
 
 fn read_kept(document: &[u8]) -> Result<(KeptHead, Arc<SourceIndex>, Arc<SourceIndex>)> {
