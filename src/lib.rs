@@ -14,3 +14,4 @@ pub mod http;
 pub mod index;
 pub mod metrics;
 pub mod names;
+pub mod server;
