@@ -16,7 +16,7 @@ use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::config::{self, Action, Config};
 use crate::error::{Error, ErrorKind, Result};
-use crate::index::Selection;
+use crate::index::{Fields, Format, Selection, Style};
 use crate::limit::{Key, Limiter};
 use crate::metrics::Metrics;
 use crate::names::{FileName, TenantPath};
@@ -266,7 +266,7 @@ impl Tenant {
             charts: Group::new(
                 config.path.clone(),
                 members,
-                config.index,
+                style(config.index),
                 shared.clock.clone(),
                 shared.metrics.clone(),
             ),
@@ -322,6 +322,21 @@ impl Tenant {
             let index = hosted.store.index();
             metrics.hosted(self.path.as_str(), index.chart_count(), index.versions());
         }
+    }
+}
+
+/// The configuration's words for how an index looks, in the index's own.
+fn style(index: config::Index) -> Style {
+    Style {
+        format: match index.format {
+            config::IndexFormat::Json => Format::Json,
+            config::IndexFormat::Yaml => Format::Yaml,
+        },
+        fields: match index.fields {
+            config::IndexFields::Full => Fields::Full,
+            config::IndexFields::Slim => Fields::Slim,
+        },
+        keep: index.keep,
     }
 }
 

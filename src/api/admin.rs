@@ -42,7 +42,7 @@ fn ready(gateway: &Gateway, draining: bool) -> Result<Response> {
     let waiting: Vec<&str> = gateway
         .tenants()
         .filter(|tenant| !tenant.charts().is_ready())
-        .map(|tenant| tenant.path().label())
+        .map(|tenant| &**tenant.path().label())
         .collect();
     if waiting.is_empty() {
         return Ok(Response::text(StatusCode::OK, "ready"));

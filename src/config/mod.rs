@@ -139,14 +139,14 @@ pub struct Redis {
 }
 
 /// `store:`; only the local file system for now.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Store {
     /// The folder, in ChartMuseum's layout. Default `<data_dir>/hosted`.
     pub root: PathBuf,
 }
 
 /// `upstreams.<name>:`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Upstream {
     /// The key in the file.
     pub name: Arc<str>,
@@ -167,7 +167,7 @@ pub struct Upstream {
 }
 
 /// `upstreams.<name>.type` and `.url`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Source {
     /// A chart repository over http or https. The URL's path ends in `/`.
     Helm(Url),
@@ -176,7 +176,7 @@ pub enum Source {
 }
 
 /// How an upstream is reached: everything that decides which connections may be shared.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, PartialEq, Default)]
 pub struct Client {
     /// Egress proxy; absent: `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` of the environment count.
     pub proxy: Option<Url>,
@@ -195,7 +195,7 @@ pub struct Client {
 }
 
 /// `upstreams.<name>.auth:`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum UpstreamAuth {
     /// User name and password.
     Basic(String, Secret),

@@ -110,6 +110,17 @@ impl Body {
     }
 }
 
+impl Body {
+    /// What is in memory, in order; nothing of a stream.
+    pub fn into_pieces(self) -> Vec<Bytes> {
+        match self {
+            Self::Bytes(bytes) => vec![bytes],
+            Self::Rope(pieces, _) => pieces.to_vec(),
+            Self::Empty | Self::Stream(_) => Vec::new(),
+        }
+    }
+}
+
 impl From<Bytes> for Body {
     fn from(bytes: Bytes) -> Self {
         Self::Bytes(bytes)

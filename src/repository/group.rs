@@ -258,7 +258,7 @@ impl Group {
 
     async fn compress(&self, published: &Arc<Published>, coding: Coding) {
         let snapshot = published.snapshot.clone();
-        let work = move || coding.encode(&snapshot.pieces());
+        let work = move || coding.encode(&snapshot.body().into_pieces());
         let prepared = published
             .slot(coding)
             .get_or_try_init(|| async {

@@ -79,7 +79,8 @@ struct Failure {
 /// The head of the kept document; the index's own bytes follow.
 #[derive(Debug, Serialize, Deserialize)]
 struct KeptHead {
-    confirmed_at: Timestamp,
+    /// Milliseconds since the epoch.
+    confirmed_at: i64,
     validators: Option<Validators>,
     /// Length of the published index; the shown one follows, unless it is the same (zero).
     published: usize,
@@ -371,7 +372,7 @@ impl Proxy {
             let published_bytes = kept::to_bytes(&published);
             let shown_bytes = if Arc::ptr_eq(&shown, &published) { Vec::new() } else { kept::to_bytes(&shown) };
             let head = KeptHead {
-                confirmed_at,
+                confirmed_at: confirmed_at.as_millisecond(),
                 validators,
                 published: published_bytes.len(),
                 shown: shown_bytes.len(),
@@ -402,7 +403,7 @@ impl Proxy {
                     published: Some(published),
                     shown,
                     validators: head.validators,
-                    confirmed_at: Some(head.confirmed_at),
+                    confirmed_at: Timestamp::from_millisecond(head.confirmed_at).ok(),
                     failure: None,
                     fingerprint: 0,
                 }));
