@@ -1,7 +1,5 @@
 //! The admin listener: metrics, health, upstream states and tenant reports. It has no gate: it listens where only operators are.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use serde::Serialize;
 
 use super::error::{Dialect, render};
@@ -12,12 +10,12 @@ use crate::index::{Conflict, Note, SourceReport};
 use crate::repository::proxy::{ShrinkRule, Status};
 
 /// Answers one request of the admin listener. `draining` makes `/readyz` say no before the process ends.
-pub async fn handle(gateway: &Gateway, draining: &AtomicBool, request: &Request) -> Response {
+pub async fn handle(gateway: &Gateway, draining: bool, request: &Request) -> Response {
     let segments: Vec<&str> = request.path.split('/').filter(|segment| !segment.is_empty()).collect();
     let reads = matches!(request.method, Method::GET | Method::HEAD);
     let answer = match segments.as_slice() {
         ["healthz"] if reads => Ok(Response::text(StatusCode::OK, "alive")),
-        ["readyz"] if reads => ready(gateway, draining.load(Ordering::Relaxed)),
+        ["readyz"] if reads => ready(gateway, draining),
         ["metrics"] if reads => Ok(metrics(gateway)),
         ["upstreams"] if reads => Ok(upstreams(gateway)),
         ["upstreams", name, "refresh"] if request.method == Method::POST => refresh(gateway, name, request).await,
