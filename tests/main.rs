@@ -2,5 +2,7 @@
 
 mod support;
 
+/// The files in `config/`, and what a wrong file is told.
+mod configs;
 /// What comes from upstreams, and every way in which it can go wrong.
 mod upstream;

@@ -208,7 +208,7 @@ impl Handler for Public {
             target: "chartgate::access",
             request.id = %request.id,
             tenant.name = tenant,
-            route,
+            route.name = route,
             client.address = request.peer.map(|peer| tracing::field::display(peer.ip())),
             identity = account.map_or("", |account| &account.identity),
             status = outcome.status.as_u16(),

@@ -3,8 +3,15 @@
 //! [`load`] reads YAML into the raw mirror of the file (`raw.rs`), expands `${NAME}` and `x_file` secrets, and resolves it
 //! (`resolve.rs`) into the types here, or into *all* mistakes at once. Components get their own section, not the whole.
 
+mod expand;
 mod mistakes;
+mod resolve;
 mod sample;
+mod section;
+mod tenants;
+mod tree;
+mod units;
+mod upstreams;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -25,25 +32,52 @@ pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 /// Reads and resolves the file at `path`. Blocking; errors are all mistakes at once.
 ///
 /// Files that it names are relative to its folder; `data_dir` and `store.root` are relative to the working directory.
-pub fn load(_path: &Path, _env: Environment<'_>) -> Result<Config, Mistakes> {
-    todo!()
+pub fn load(path: &Path, env: Environment<'_>) -> Result<Config, Mistakes> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Mistakes(vec![Mistake {
+            path: String::new(),
+            line: None,
+            message: format!("cannot read `{}`: {error}", path.display()),
+        }])
+    })?;
+    parse(&text, path.parent().unwrap_or(Path::new("")), env)
 }
 
 /// As [`load`], for a text whose files are relative to `base_dir`.
-pub fn parse(_text: &str, _base_dir: &Path, _env: Environment<'_>) -> Result<Config, Mistakes> {
-    todo!()
+pub fn parse(text: &str, base_dir: &Path, env: Environment<'_>) -> Result<Config, Mistakes> {
+    resolve::resolve(text, base_dir, env)
+}
+
+/// The keys that chartgate knows and `text` has nowhere, as paths with `*` for names; for tests of documentation.
+pub fn absent_keys(
+    text: &str,
+    base_dir: &Path,
+    env: Environment<'_>,
+) -> Result<Vec<String>, Mistakes> {
+    resolve::absent_keys(text, base_dir, env)
 }
 
 /// The embedded configuration that `chartgate serve` runs without a file: loopback only, everything below `data_dir`,
 /// with the sample charts expected where [`quick_start_files`] says.
-pub fn quick_start(_data_dir: &Path) -> Config {
-    todo!()
+pub fn quick_start(data_dir: &Path) -> Config {
+    let mut config = parse(sample::QUICK_START, data_dir, &|_| None)
+        .expect("the embedded file has no mistakes; tests/configs.rs loads it");
+    config.set_data_dir(data_dir);
+    config
+}
+
+/// Reads an address as the `server` section writes it, for the command line. The error says how to write one.
+pub fn listen_address(text: &str) -> Result<ListenAddress, String> {
+    units::listen_address(text)
 }
 
 impl Config {
     /// Moves the data folder (`--data-dir`), and with it the hosted store where the file did not place that elsewhere.
-    pub fn set_data_dir(&mut self, _data_dir: &Path) {
-        todo!()
+    pub fn set_data_dir(&mut self, data_dir: &Path) {
+        if self.store.root == self.data_dir.join("hosted") {
+            self.store.root = data_dir.join("hosted");
+        }
+        self.data_dir = data_dir.to_path_buf();
     }
 }
 
@@ -252,7 +286,7 @@ pub enum Overwrite {
 }
 
 /// One member of `tenants.<path>.charts:`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
     /// The upstream's name.
     pub upstream: Arc<str>,
