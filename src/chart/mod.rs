@@ -2,6 +2,7 @@
 
 pub mod archive;
 pub mod metadata;
+pub mod provenance;
 pub mod version;
 
 pub use self::metadata::Metadata;

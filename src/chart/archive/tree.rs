@@ -9,7 +9,7 @@ use super::flaw::Flaws;
 use super::members::{self, Kind, Member, Members};
 use super::path::{self, Place};
 use super::{Budget, Strictness, yaml};
-use crate::chart::{Metadata, Version};
+use crate::chart::Metadata;
 use crate::error::{Error, Result};
 
 /// What is known of an archive's files so far.
@@ -80,9 +80,8 @@ impl Tree {
         let Some(chart_yaml) = self.chart_yaml else {
             return Err(Error::invalid("Chart.yaml file is missing"));
         };
-        let text = yaml::text("Chart.yaml", &chart_yaml)?;
-        let mut metadata = parse("Chart.yaml", text)?;
-        yaml::check_identity(text, flaws)?;
+        let mut metadata = parse("Chart.yaml", &chart_yaml)?;
+        yaml::check_identity(&chart_yaml, flaws)?;
         if let Some(requirements) = &self.requirements {
             apply_requirements(&mut metadata, requirements)?;
         }
@@ -163,9 +162,7 @@ impl Tree {
                     return Ok(());
                 }
                 let checked = if file == "Chart.yaml" {
-                    yaml::text(file, &bytes)
-                        .and_then(|text| parse(file, text))
-                        .and_then(|metadata| metadata.validate().map_err(validation))
+                    parse(file, &bytes).and_then(|metadata| metadata.validate().map_err(validation))
                 } else {
                     yaml::check_map(file, &bytes, Strictness::Stored)
                 };
@@ -177,7 +174,10 @@ impl Tree {
             }
             "values.yaml" => {
                 if member.size > limits.values {
-                    return yaml::check_values_size(member.size, &limits, strictness);
+                    return flaws.found(format!(
+                        "cannot load values.yaml: it is larger than {} bytes",
+                        limits.values
+                    ));
                 }
                 let bytes = content(file, member, members, limits.values)?;
                 yaml::check_map(file, &bytes, strictness)
@@ -261,8 +261,9 @@ fn content<R: Read>(
     Ok(bytes)
 }
 
-fn parse(file: &str, text: &str) -> Result<Metadata> {
-    Metadata::from_yaml(text).map_err(|error| {
+fn parse(file: &str, bytes: &[u8]) -> Result<Metadata> {
+    let text = yaml::text(file, bytes)?;
+    Metadata::from_yaml(text.as_bytes()).map_err(|error| {
         if error.message().starts_with("cannot load") {
             error
         } else {
@@ -275,7 +276,7 @@ fn parse(file: &str, text: &str) -> Result<Metadata> {
 fn apply_requirements(metadata: &mut Metadata, bytes: &[u8]) -> Result<()> {
     let file = "requirements.yaml";
     yaml::check_map(file, bytes, Strictness::Stored)?;
-    let requirements = parse(file, yaml::text(file, bytes)?)?;
+    let requirements = parse(file, bytes)?;
     if !requirements.name.is_empty() || !requirements.version.is_empty() {
         // Helm would let it rename the chart.
         return Err(Error::invalid(
@@ -308,3 +309,34 @@ fn check_file_name(metadata: &Metadata) -> Result<()> {
     }
     Ok(())
 }
+
+/// Puts Helm's prefix before a failed rule, unless it is there.
+fn validation(error: Error) -> Error {
+    match error.message().strip_prefix("validation: ") {
+        Some(_) => error,
+        None => Error::invalid(format!("validation: {}", error.message())),
+    }
+}
+
+fn inside(subchart: &str, chart: &str, error: &Error) -> Error {
+    Error::invalid(format!(
+        "error unpacking subchart {subchart:.200} in {chart:.200}: {:.500}",
+        error.message()
+    ))
+}
+
+fn too_deep(depth: usize) -> Error {
+    Error::invalid(format!(
+        "chart archive has subcharts nested more than {depth} deep"
+    ))
+}
+
+/// The first bytes of a path, whole characters only: enough to name it, too little to fill memory.
+fn shortened(path: &str) -> String {
+    path.chars().take(MAX_SHOWN).collect()
+}
+
+const MAX_NAME: usize = 4096;
+/// What file systems take.
+const MAX_FILE_NAME: usize = 255;
+const MAX_SHOWN: usize = 200;

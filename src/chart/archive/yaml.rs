@@ -6,26 +6,8 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use super::flaw::Flaws;
-use super::{Limits, Strictness, flow};
+use super::{Strictness, flow};
 use crate::error::{Error, Result};
-
-/// Checks that a values.yaml is a map (or nothing at all), without keeping any of it.
-pub(super) fn check_values(
-    bytes: &[u8],
-    limits: &Limits,
-    strictness: Strictness,
-) -> Result<()> {
-    if bytes.len() as u64 > limits.values {
-        return match strictness {
-            Strictness::Upload => Err(Error::invalid(format!(
-                "cannot load values.yaml: it is larger than {} bytes",
-                limits.values
-            ))),
-            Strictness::Stored => Ok(()),
-        };
-    }
-    check_map("values.yaml", bytes, strictness)
-}
 
 /// Checks that the YAML file `name` is a map or nothing at all. Helm 4 reads every document of the file, Helm 3 the first.
 pub(super) fn check_map(name: &str, bytes: &[u8], strictness: Strictness) -> Result<()> {
@@ -77,10 +59,11 @@ struct Plain {
 }
 
 /// Finds names and versions that are not text in the file: `version: 1.10` is 1.1 to Helm, and two `name` keys are a riddle.
-pub(super) fn check_identity(text: &str, flaws: &mut Flaws) -> Result<()> {
+pub(super) fn check_identity(bytes: &[u8], flaws: &mut Flaws) -> Result<()> {
     if flaws.strictness() == Strictness::Stored {
         return Ok(());
     }
+    let text = text("Chart.yaml", bytes)?;
     let plain: Plain =
         serde_yaml::from_str(text).map_err(|error| cannot_load("Chart.yaml", &error))?;
     for (key, value) in [("name", &plain.name), ("version", &plain.version)] {
