@@ -14,13 +14,13 @@ use crate::names::FileName;
 use crate::repository::{Artifact, Freshness, Origin};
 
 /// `X-Cache: hit | miss | stale | hosted` (contract/http.md).
-pub const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
+pub(super) const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
 
 /// How long the very first request of a tenant waits for upstreams that were never reached.
 const FIRST_INDEX: Duration = Duration::from_secs(60);
 
 /// `GET /T/index.yaml`: the merged index as it was last published.
-pub async fn index(tenant: &Tenant, request: &Request) -> Result<Response> {
+pub(super) async fn index(tenant: &Tenant, request: &Request) -> Result<Response> {
     let group = tenant.charts();
     if !group.is_ready() {
         // Before any index exists there is nothing to serve; a half of one would make clients forget charts.
@@ -68,7 +68,7 @@ pub async fn index(tenant: &Tenant, request: &Request) -> Result<Response> {
 }
 
 /// `GET /T/charts/<file>`: an archive or a provenance file.
-pub async fn file(tenant: &Tenant, file: &FileName, request: &Request) -> Result<Response> {
+pub(super) async fn file(tenant: &Tenant, file: &FileName, request: &Request) -> Result<Response> {
     let artifact = match tenant.charts().file(file).await {
         // What others put into the folder is downloadable under its own name, indexed or not (ChartMuseum).
         Err(error) if error.kind() == ErrorKind::NotFound => tenant.stored_file(file).await.map_err(|_| error)?,
@@ -140,17 +140,17 @@ fn with_freshness(response: Response, freshness: &Freshness) -> Response {
 }
 
 /// `GET /health` and `GET /info`, as ChartMuseum.
-pub fn health() -> Response {
+pub(super) fn health() -> Response {
     Response::json(StatusCode::OK, &serde_json::json!({ "healthy": true }))
 }
 
 /// `GET /info`: the version.
-pub fn info() -> Response {
+pub(super) fn info() -> Response {
     Response::json(StatusCode::OK, &serde_json::json!({ "version": env!("CARGO_PKG_VERSION") }))
 }
 
 /// `GET /`: what this is, for a person with a browser. Names only tenants that everybody may read.
-pub fn welcome(gateway: &Gateway) -> Response {
+pub(super) fn welcome(gateway: &Gateway) -> Response {
     let mut text = String::from("chartgate: a caching gateway for Helm chart repositories\n\nAdd a repository:\n\n");
     for tenant in gateway.tenants().filter(|tenant| tenant.policy().allows(&Identity::Anonymous, Action::Pull)) {
         let base = gateway.config().server.external_url.as_ref().map_or("http://<this address>", |url| url.as_str());

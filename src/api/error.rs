@@ -5,7 +5,7 @@ use crate::http::{Response, StatusCode, header};
 
 /// How errors look on a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dialect {
+pub(super) enum Dialect {
     /// Plain text, for helm and people.
     Plain,
     /// ChartMuseum's `{"error": "…"}`.
@@ -13,7 +13,7 @@ pub enum Dialect {
 }
 
 /// Renders `error`. Internal causes stay inside; they were logged where the error was handled.
-pub fn render(error: &Error, dialect: Dialect) -> Response {
+pub(super) fn render(error: &Error, dialect: Dialect) -> Response {
     let status = status(error.kind());
     let message = match error.kind() {
         ErrorKind::Internal => "internal error; the log has the cause under this request id",

@@ -20,7 +20,7 @@ const PROVENANCE_FIELD: &str = "prov";
 const MAX_PROVENANCE: u64 = 1 << 20;
 
 /// `POST /api/T/charts`: a raw archive, or a form with the parts `chart` and `prov`.
-pub async fn upload(tenant: &Tenant, request: &Request, body: &mut dyn RequestBody) -> Result<Response> {
+pub(super) async fn upload(tenant: &Tenant, request: &Request, body: &mut dyn RequestBody) -> Result<Response> {
     let hosted = tenant.hosted()?;
     refuse_announced_size(hosted, body)?;
     let upload = match form_boundary(request) {
@@ -36,7 +36,7 @@ pub async fn upload(tenant: &Tenant, request: &Request, body: &mut dyn RequestBo
 }
 
 /// `POST /api/T/prov`: a provenance file, whatever the content type says.
-pub async fn upload_provenance(tenant: &Tenant, request: &Request, body: &mut dyn RequestBody) -> Result<Response> {
+pub(super) async fn upload_provenance(tenant: &Tenant, request: &Request, body: &mut dyn RequestBody) -> Result<Response> {
     let hosted = tenant.hosted()?;
     let mut text = Vec::new();
     while let Some(chunk) = body.chunk().await? {
@@ -48,7 +48,7 @@ pub async fn upload_provenance(tenant: &Tenant, request: &Request, body: &mut dy
 }
 
 /// `DELETE /api/T/charts/<name>/<version>`: the archive and its provenance file.
-pub async fn delete(tenant: &Tenant, name: &str, version: &str) -> Result<Response> {
+pub(super) async fn delete(tenant: &Tenant, name: &str, version: &str) -> Result<Response> {
     let hosted = tenant.hosted()?;
     if !hosted.rules.delete {
         return Err(Error::new(

@@ -45,6 +45,9 @@ pub struct Serve {
     /// Never dial an upstream: serve what is held
     #[arg(long)]
     pub offline: bool,
+    /// Take the listening sockets over from the running process, which then drains (send it SIGQUIT)
+    #[arg(long)]
+    pub upgrade: bool,
 }
 
 /// `chartgate check`

@@ -206,19 +206,21 @@ impl Handler for Public {
         gateway.shared().metrics.request(tenant, route, outcome.status.as_u16(), outcome.duration);
         info!(
             target: "chartgate::access",
-            request.id = %request.id,
-            tenant.name = tenant,
-            route.name = route,
-            client.address = request.peer.map(|peer| tracing::field::display(peer.ip())),
-            identity = account.map_or("", |account| &account.identity),
-            status = outcome.status.as_u16(),
-            size_bytes = outcome.bytes_sent,
-            duration_ms = outcome.duration.as_secs_f64() * 1e3,
-            aborted = outcome.aborted,
+            {
+                request.id = %request.id,
+                tenant.name = tenant,
+                route.name = route,
+                client.address = request.peer.map(|peer| tracing::field::display(peer.ip())),
+                identity = account.map_or("", |account| &account.identity),
+                status = outcome.status.as_u16(),
+                size_bytes = outcome.bytes_sent,
+                duration_ms = outcome.duration.as_secs_f64() * 1e3,
+                aborted = outcome.aborted,
+            },
             "{} {:.300} {}",
             request.method,
-            request.path.escape_debug(),
-            outcome.status.as_u16(),
+            request.path.escape_debug().to_string(),
+            outcome.status.as_u16()
         );
     }
 }

@@ -103,7 +103,7 @@ pub struct Config {
 }
 
 /// `server:`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Server {
     /// Plain listeners (HTTP/1.1 and h2c).
     pub http: Vec<ListenAddress>,
@@ -138,7 +138,7 @@ impl fmt::Display for ListenAddress {
 }
 
 /// `server.https:`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Https {
     /// The TLS address.
     pub listen: SocketAddr,
@@ -151,7 +151,7 @@ pub struct Https {
 }
 
 /// `cache:`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Cache {
     /// Bytes of memory for small objects. Default 256 MiB.
     pub memory: u64,
@@ -162,7 +162,7 @@ pub struct Cache {
 }
 
 /// `cache.redis:`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Redis {
     /// `redis://`, `rediss://`, `redis+sentinel://` or `redis+cluster://`; may hold a password.
     pub url: Secret,
