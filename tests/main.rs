@@ -1,6 +1,10 @@
-//! The built program seen from outside, one module for each surface.
+//! The built program and its parts seen from outside, one module for each surface.
 
 mod support;
 
+/// Real helm 3 and helm 4 through twenty upstreams, in every form of the index, with and without credentials.
+mod clients;
 /// Helm lists through the gateway what it lists from the raw index, with the same digests and bytes.
 mod oracle;
+/// What comes from upstreams, and every way in which it can go wrong.
+mod upstream;

@@ -1,17 +1,22 @@
-//! What the black-box tests stand on: the built program on free ports, a plain HTTP client that shares no code with it,
-//! the real clients, and the corpus of real indexes and charts.
+//! What tests share: the built program on free ports, upstreams that fail on purpose, a plain HTTP client that has no code
+//! in common with it, the real clients, and the corpus of real indexes and charts.
 
 pub(crate) mod corpus;
+pub(crate) mod fake;
 pub(crate) mod gateway;
 pub(crate) mod http;
-pub(crate) mod site;
 pub(crate) mod tools;
 
 use std::time::{Duration, Instant};
 
 /// Waits until `condition` gives a value, asking every few milliseconds: the only way to wait for another process.
-/// Panics after `limit` with `what` was awaited.
-pub(crate) fn until<T>(what: &str, limit: Duration, mut condition: impl FnMut() -> Option<T>) -> T {
+/// Panics after `limit`, saying `what` was awaited.
+#[track_caller]
+pub(crate) fn until<T>(
+    what: &str,
+    limit: Duration,
+    mut condition: impl FnMut() -> Option<T>,
+) -> T {
     let start = Instant::now();
     loop {
         if let Some(value) = condition() {
