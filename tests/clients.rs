@@ -325,7 +325,7 @@ fn credentials(program: &str) {
         }),
     );
     let authorization = |user: &str, password: &str| basic(user, password);
-    let archive = package("web", "1.0.0", &[]);
+    let archive = package("web", "1.0.0", &[]).to_vec();
     let upload = |path: &str, authorization: Option<String>| {
         let mut call = Call::new("POST", path);
         if let Some(value) = authorization {
@@ -429,9 +429,15 @@ fn twenty_upstreams(corpus: &Path, helm: &Helm) -> (Gateway, FakeUpstream) {
         helm.ok(&["repo", "index", copy.to_str().expect("a UTF-8 path")]);
         for entry in std::fs::read_dir(&copy).expect("a folder that can be listed") {
             let file = entry.expect("a folder that can be listed").path();
-            let leaf = file.file_name().and_then(|leaf| leaf.to_str()).expect("UTF-8");
+            let leaf = file
+                .file_name()
+                .and_then(|leaf| leaf.to_str())
+                .expect("UTF-8");
             // `keda-2.14.3 copy.tgz` is the one name that a request line spells differently.
-            site.set_file(&format!("/{name}/{}", leaf.replace(' ', "%20")), corpus::read(&file));
+            site.set_file(
+                &format!("/{name}/{}", leaf.replace(' ', "%20")),
+                corpus::read(&file),
+            );
         }
         upstreams[&name] = local(site.at(&format!("/{name}")));
     }

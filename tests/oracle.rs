@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use crate::support::corpus;
+use crate::support::fake::{FakeHelm, FakeUpstream};
 use crate::support::gateway::Gateway;
 use crate::support::http::Call;
-use crate::support::site::Site;
+
 use crate::support::tools::Helm;
 
 /// Chart and version.
@@ -37,7 +38,7 @@ fn compare(program: &str) {
 
     let mut rejected = BTreeSet::new();
     for name in indexes.keys() {
-        let raw = site.url(&format!("/{name}"));
+        let raw = site.at(&format!("/{name}"));
         if !raw_helm.run(&["repo", "add", name, &raw]).status.success() {
             rejected.insert(name.clone());
         }
@@ -235,18 +236,18 @@ pub(crate) fn local(url: String) -> Value {
     json!({"type": "helm", "url": url, "allow_private": true})
 }
 
-fn serve_indexes(indexes: &BTreeMap<String, Vec<u8>>) -> Site {
-    let site = Site::new();
+fn serve_indexes(indexes: &BTreeMap<String, Vec<u8>>) -> FakeUpstream {
+    let site = FakeHelm::new().run();
     for (name, text) in indexes {
-        site.put(&format!("/{name}/index.yaml"), text.as_slice());
+        site.set_file(&format!("/{name}/index.yaml"), text.as_slice());
     }
     site
 }
 
-fn one_tenant_each(indexes: &BTreeMap<String, Vec<u8>>, site: &Site) -> Value {
+fn one_tenant_each(indexes: &BTreeMap<String, Vec<u8>>, site: &FakeUpstream) -> Value {
     let upstreams: serde_json::Map<String, Value> = indexes
         .keys()
-        .map(|name| (name.clone(), local(site.url(&format!("/{name}")))))
+        .map(|name| (name.clone(), local(site.at(&format!("/{name}")))))
         .collect();
     let tenants: serde_json::Map<String, Value> = indexes
         .keys()

@@ -12,11 +12,7 @@ use std::time::{Duration, Instant};
 /// Waits until `condition` gives a value, asking every few milliseconds: the only way to wait for another process.
 /// Panics after `limit`, saying `what` was awaited.
 #[track_caller]
-pub(crate) fn until<T>(
-    what: &str,
-    limit: Duration,
-    mut condition: impl FnMut() -> Option<T>,
-) -> T {
+pub(crate) fn until<T>(what: &str, limit: Duration, mut condition: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(value) = condition() {
