@@ -1,0 +1,129 @@
+//! Programs that are not ours: helm 3 and helm 4, each with a home of its own, and servers.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+/// The two generations of helm that people use.
+pub(crate) const HELMS: [&str; 2] = ["helm3", "helm4"];
+
+/// Where `program` is, or `None` (with a note) where it is missing. With `CHARTGATE_TOOLS=1` a missing program fails the test.
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
+    let folders = std::env::var_os("CHARTGATE_TOOLS_DIR")
+        .map(PathBuf::from)
+        .into_iter()
+        .chain(
+            // `<target>/<profile>/chartgate` -> `<target>/tools`
+            Path::new(env!("CARGO_BIN_EXE_chartgate"))
+                .ancestors()
+                .nth(2)
+                .map(|target| target.join("tools")),
+        );
+    let mut candidates: Vec<PathBuf> = folders
+        .flat_map(|folder| [folder.join(program).join("helm"), folder.join(program)])
+        .collect();
+    if let Some(path) = std::env::var_os("PATH") {
+        candidates.extend(std::env::split_paths(&path).map(|folder| folder.join(program)));
+    }
+    let found = candidates.into_iter().find(|path| path.is_file());
+    if found.is_none() {
+        assert!(
+            std::env::var_os("CHARTGATE_TOOLS").is_none_or(|value| value != "1"),
+            "`{program}` is missing; `make tools` installs it"
+        );
+        eprintln!("did not run: `{program}` is missing; `make tools` installs it");
+    }
+    found
+}
+
+/// A helm binary with its own configuration and cache, so that tests do not meet.
+#[derive(Debug)]
+pub(crate) struct Helm {
+    program: PathBuf,
+    home: TempDir,
+}
+
+impl Helm {
+    /// `helm3` or `helm4`, where installed.
+    pub(crate) fn find(program: &str) -> Option<Self> {
+        Some(Self {
+            program: find(program)?,
+            home: tempfile::tempdir().expect("a temporary folder"),
+        })
+    }
+
+    /// The folder that commands run in; `pull` writes here.
+    pub(crate) fn folder(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// Runs a command to its end.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
+        let home = self.home.path();
+        Command::new(&self.program)
+            .args(arguments)
+            .current_dir(home)
+            .env("HOME", home)
+            .env("HELM_CACHE_HOME", home.join("cache"))
+            .env("HELM_CONFIG_HOME", home.join("config"))
+            .env("HELM_DATA_HOME", home.join("data"))
+            .env_remove("HTTP_PROXY")
+            .env_remove("HTTPS_PROXY")
+            .env_remove("http_proxy")
+            .env_remove("https_proxy")
+            .env_remove("KUBECONFIG")
+            .output()
+            .expect("running helm")
+    }
+
+    /// Runs a command that must succeed; its standard output.
+    #[track_caller]
+    pub(crate) fn ok(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert!(
+            output.status.success(),
+            "{} {arguments:?} failed: {}",
+            self.program.display(),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Runs a command that must fail; its standard error.
+    #[track_caller]
+    pub(crate) fn fails(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert!(
+            !output.status.success(),
+            "{} {arguments:?} did not fail",
+            self.program.display()
+        );
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+
+    /// Every `repository/chart version` of all added repositories, as `helm search repo` lists them.
+    #[track_caller]
+    pub(crate) fn listing(&self) -> BTreeSet<(String, String)> {
+        // `--devel` alone would leave out versions that precede 0.0.0.
+        let text = self.ok(&[
+            "search",
+            "repo",
+            "-l",
+            "-o",
+            "json",
+            "--version",
+            ">=0.0.0-0 || <0.0.0-0",
+        ]);
+        let rows: Vec<serde_json::Value> =
+            serde_json::from_str(&text).expect("helm prints a JSON list");
+        rows.iter()
+            .map(|row| (words(&row["name"]), words(&row["version"])))
+            .collect()
+    }
+}
+
+fn words(value: &serde_json::Value) -> String {
+    value.as_str().expect("helm prints strings").to_owned()
+}
