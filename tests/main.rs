@@ -10,6 +10,8 @@ mod clients;
 mod crash;
 /// Helm lists through the gateway what it lists from the raw index, with the same digests and bytes.
 mod oracle;
+/// Commands and exit codes, reload, drain and hand-over.
+mod process;
 /// Requests that no decent client sends.
 mod requests;
 /// What comes from upstreams, and every way in which it can go wrong.
