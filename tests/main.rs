@@ -8,6 +8,8 @@ mod configs;
 mod clients;
 /// kill -9 at random moments during uploads and fills.
 mod crash;
+/// Upstreams that fail in every way, seen from the gateway's clients and its operator.
+mod gateway_faults;
 /// Helm lists through the gateway what it lists from the raw index, with the same digests and bytes.
 mod oracle;
 /// Commands and exit codes, reload, drain and hand-over.
