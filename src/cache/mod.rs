@@ -50,6 +50,11 @@ use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::metrics::Metrics;
 
+/// Asks the redis server that `config` names whether it answers (`chartgate check --connect`).
+pub async fn probe_redis(config: &config::Redis) -> Result<()> {
+    Redis::new(config, Arc::new(Metrics::new()))?.probe().await
+}
+
 /// All tiers of one process, with what is being fetched into them.
 #[derive(Debug)]
 pub struct Cache {

@@ -54,6 +54,18 @@ impl Redis {
         })
     }
 
+    /// Whether the server answers, for an operator who asks. Errors say what it did instead.
+    pub(crate) async fn probe(&self) -> Result<()> {
+        let answer = self.link.send(&redis::cmd("PING"), READ_TIMEOUT).await;
+        answer.map(|_| ()).map_err(|failure| {
+            let why = match failure {
+                Failure::Connecting => "it is being connected to".to_owned(),
+                Failure::Other(why) => why,
+            };
+            Error::unavailable(format!("redis does not answer: {why}"))
+        })
+    }
+
     fn key(&self, digest: &Digest) -> String {
         format!("{}:blob:{}", self.prefix, digest.to_hex())
     }
