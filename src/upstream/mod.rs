@@ -6,6 +6,7 @@
 
 mod dir;
 mod helm;
+mod text;
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use url::Url;
 
 pub use self::dir::Dir;
 pub use self::helm::Helm;
+pub use self::text::TextLimits;
 use crate::clock::Clock;
 use crate::config;
 use crate::error::Result;

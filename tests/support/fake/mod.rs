@@ -150,7 +150,7 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn site(&self) -> MutexGuard<'_, Site> {
+    fn site(&self) -> MutexGuard<'_, Site> {
         self.site.lock().expect("no test thread panicked with it")
     }
 }
