@@ -1,13 +1,14 @@
 //! What an identity may do in one tenant.
 
 use super::Identity;
-use crate::config::{Access, Action};
-use crate::error::Result;
+use crate::config::{Access, Action, Rule, Subject};
+use crate::error::{Error, ErrorKind, Result};
 
-/// The access rules of one tenant.
+/// The access rules of one tenant, ready to be asked: a look-up allocates nothing.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    _access: Access,
+    anonymous: Actions,
+    rules: Vec<Compiled>,
 }
 
 /// The answer to "may they?", with the reason.
@@ -30,23 +31,189 @@ pub enum Granted {
 
 impl Policy {
     /// The policy that `access` describes.
-    pub fn new(_access: &Access) -> Self {
-        todo!()
+    pub fn new(access: &Access) -> Self {
+        Self {
+            anonymous: Actions::of(&access.anonymous),
+            rules: access.rules.iter().map(Compiled::of).collect(),
+        }
     }
 
     /// Whether `identity` may do `action`.
-    pub fn allows(&self, _identity: &Identity, _action: Action) -> bool {
-        todo!()
+    pub fn allows(&self, identity: &Identity, action: Action) -> bool {
+        self.decide(identity, action).allowed
     }
 
-    /// Whether `identity` may do `action`, and why.
-    pub fn decide(&self, _identity: &Identity, _action: Action) -> Decision {
-        todo!()
+    /// Whether `identity` may do `action`, and why. What anonymous clients may do, everybody may.
+    pub fn decide(&self, identity: &Identity, action: Action) -> Decision {
+        let by = if self.anonymous.contain(action) {
+            Some(Granted::Anonymous)
+        } else {
+            identity.name().and_then(|name| {
+                self.rules
+                    .iter()
+                    .position(|rule| rule.actions.contain(action) && rule.is_about(name))
+                    .map(Granted::Rule)
+            })
+        };
+        Decision {
+            allowed: by.is_some(),
+            by,
+        }
     }
 
     /// Nothing, where `identity` may do `action`; else the error to answer with: anonymous clients are asked for
     /// credentials (401), known ones are refused (403).
-    pub fn authorize(&self, _identity: &Identity, _action: Action) -> Result<()> {
-        todo!()
+    pub fn authorize(&self, identity: &Identity, action: Action) -> Result<()> {
+        if self.allows(identity, action) {
+            return Ok(());
+        }
+        let verb = verb(action);
+        Err(match identity {
+            Identity::Anonymous => Error::new(
+                ErrorKind::Unauthenticated,
+                format!("credentials are needed to {verb} here"),
+            ),
+            Identity::User { .. } | Identity::Certificate { .. } => Error::new(
+                ErrorKind::Forbidden,
+                format!("`{identity}` may not {verb} here"),
+            ),
+        })
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Compiled {
+    everybody: bool,
+    names: Vec<String>,
+    actions: Actions,
+}
+
+impl Compiled {
+    fn of(rule: &Rule) -> Self {
+        let names = rule.subjects.iter().filter_map(|subject| match subject {
+            Subject::User(name) => Some(name.clone()),
+            Subject::AnyUser => None,
+        });
+        Self {
+            everybody: rule.subjects.contains(&Subject::AnyUser),
+            names: names.collect(),
+            actions: Actions::of(&rule.actions),
+        }
+    }
+
+    fn is_about(&self, name: &str) -> bool {
+        self.everybody || self.names.iter().any(|known| known == name)
+    }
+}
+
+/// A set of actions. `admin` contains all of them.
+#[derive(Clone, Copy, Debug)]
+struct Actions(u8);
+
+impl Actions {
+    fn of(actions: &[Action]) -> Self {
+        let bits = |action: &Action| match action {
+            Action::Admin => u8::MAX,
+            other => bit(*other),
+        };
+        Self(actions.iter().map(bits).fold(0, |all, bits| all | bits))
+    }
+
+    fn contain(self, action: Action) -> bool {
+        self.0 & bit(action) != 0
+    }
+}
+
+fn bit(action: Action) -> u8 {
+    match action {
+        Action::Pull => 1,
+        Action::Push => 2,
+        Action::Delete => 4,
+        Action::Admin => 8,
+    }
+}
+
+fn verb(action: Action) -> &'static str {
+    match action {
+        Action::Pull => "pull",
+        Action::Push => "push",
+        Action::Delete => "delete",
+        Action::Admin => "administer",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(name: &str) -> Identity {
+        Identity::User { name: name.into() }
+    }
+
+    fn policy() -> Policy {
+        Policy::new(&Access {
+            anonymous: vec![Action::Pull],
+            rules: vec![
+                Rule {
+                    subjects: vec![Subject::User("ci".into()), Subject::User("CN=ci".into())],
+                    actions: vec![Action::Push],
+                },
+                Rule {
+                    subjects: vec![Subject::AnyUser],
+                    actions: vec![Action::Delete],
+                },
+                Rule {
+                    subjects: vec![Subject::User("root".into())],
+                    actions: vec![Action::Admin],
+                },
+            ],
+        })
+    }
+
+    #[test]
+    fn any_rule_that_matches_is_enough() {
+        let policy = policy();
+        let certificate = Identity::Certificate {
+            subject: "CN=ci".into(),
+        };
+        for (identity, action, by) in [
+            (Identity::Anonymous, Action::Pull, Some(Granted::Anonymous)),
+            (Identity::Anonymous, Action::Push, None),
+            (Identity::Anonymous, Action::Delete, None),
+            (user("ci"), Action::Pull, Some(Granted::Anonymous)),
+            (user("ci"), Action::Push, Some(Granted::Rule(0))),
+            (user("ci"), Action::Delete, Some(Granted::Rule(1))),
+            (user("ci"), Action::Admin, None),
+            (user("CI"), Action::Push, None),
+            (certificate, Action::Push, Some(Granted::Rule(0))),
+            (user("root"), Action::Push, Some(Granted::Rule(2))),
+            (user("root"), Action::Admin, Some(Granted::Rule(2))),
+        ] {
+            let decision = policy.decide(&identity, action);
+            assert_eq!(decision.by, by, "{identity} {action:?}");
+            assert_eq!(decision.allowed, by.is_some());
+        }
+    }
+
+    #[test]
+    fn strangers_are_asked_and_known_users_refused() {
+        let policy = policy();
+        let kind = |identity: &Identity| {
+            policy
+                .authorize(identity, Action::Push)
+                .expect_err("refused")
+                .kind()
+        };
+        assert_eq!(kind(&Identity::Anonymous), ErrorKind::Unauthenticated);
+        assert_eq!(kind(&user("eve")), ErrorKind::Forbidden);
+        assert!(policy.authorize(&user("ci"), Action::Push).is_ok());
+    }
+
+    #[test]
+    fn nothing_is_allowed_by_default() {
+        let policy = Policy::new(&Access::default());
+        for identity in [Identity::Anonymous, user("ci")] {
+            assert!(!policy.allows(&identity, Action::Pull));
+        }
     }
 }
