@@ -91,15 +91,25 @@ impl Gateway {
         let authenticator = Authenticator::open(&config.auth, &shared.clock)?;
         let mut upstreams = BTreeMap::new();
         for (name, upstream) in &config.upstreams {
-            upstreams.insert(name.clone(), open_proxy(upstream, &config, shared, previous).await?);
+            upstreams.insert(
+                name.clone(),
+                open_proxy(upstream, &config, shared, previous).await?,
+            );
         }
         let mut tenants = BTreeMap::new();
         for (path, tenant) in &config.tenants {
-            let tenant = Tenant::build(tenant, &config, &upstreams, shared, previous, progress).await?;
+            let tenant =
+                Tenant::build(tenant, &config, &upstreams, shared, previous, progress).await?;
             tenants.insert(path.clone(), Arc::new(tenant));
         }
-        let gateway =
-            Self { config, authenticator, tenants, upstreams, shared: shared.clone(), tasks: std::sync::Mutex::default() };
+        let gateway = Self {
+            config,
+            authenticator,
+            tenants,
+            upstreams,
+            shared: shared.clone(),
+            tasks: std::sync::Mutex::default(),
+        };
         let gateway = Arc::new(gateway);
         gateway.start(previous);
         Ok(gateway)
@@ -127,14 +137,21 @@ impl Gateway {
 
     /// The upstream of this name.
     pub fn upstream(&self, name: &str) -> Result<&Arc<Proxy>> {
-        self.upstreams.get(name).ok_or_else(|| Error::not_found(format!("upstream `{name:.120}` is not configured")))
+        self.upstreams
+            .get(name)
+            .ok_or_else(|| Error::not_found(format!("upstream `{name:.120}` is not configured")))
     }
 
     /// Refreshes one upstream now and publishes the tenants that show it. Answers when they do.
     pub async fn refresh(&self, name: &str, rule: ShrinkRule) -> Result<()> {
         self.upstream(name)?.refresh(rule).await?;
         for tenant in self.tenants.values() {
-            if tenant.charts.members().iter().any(|member| **member.repository.label() == *name) {
+            if tenant
+                .charts
+                .members()
+                .iter()
+                .any(|member| **member.repository.label() == *name)
+            {
                 tenant.charts.publish().await?;
             }
         }
@@ -149,15 +166,27 @@ impl Gateway {
     /// The gate: the tenant at `path`, if `identity` may do `action` there and is within its rate.
     ///
     /// A tenant in which the identity may do nothing at all looks like one that does not exist.
-    pub fn admit(&self, path: &str, identity: &Identity, action: Action, address: Option<IpAddr>) -> Result<&Arc<Tenant>> {
+    pub fn admit(
+        &self,
+        path: &str,
+        identity: &Identity,
+        action: Action,
+        address: Option<IpAddr>,
+    ) -> Result<&Arc<Tenant>> {
         let tenant = self.tenants.get(path);
         let Some(tenant) = tenant.filter(|tenant| tenant.is_known_to(identity)) else {
             return Err(self.absent(path, identity));
         };
         tenant.policy.authorize(identity, action)?;
         if let Some(limiter) = &tenant.limiter {
-            let key = Key { address, identity, tenant: tenant.path.label() };
-            limiter.check(key).inspect_err(|_| self.shared.metrics.rate_limited(tenant.path.label()))?;
+            let key = Key {
+                address,
+                identity,
+                tenant: tenant.path.label(),
+            };
+            limiter
+                .check(key)
+                .inspect_err(|_| self.shared.metrics.rate_limited(tenant.path.label()))?;
         }
         Ok(tenant)
     }
@@ -176,14 +205,20 @@ impl Gateway {
 
     /// Writes what is pending to disk. For the end of the process.
     pub async fn flush(&self) {
-        for hosted in self.tenants.values().filter_map(|tenant| tenant.hosted.as_ref()) {
+        for hosted in self
+            .tenants
+            .values()
+            .filter_map(|tenant| tenant.hosted.as_ref())
+        {
             hosted.store.flush().await;
         }
     }
 
     /// All metrics in Prometheus text format.
     pub fn render_metrics(&self) -> Vec<u8> {
-        self.upstreams.values().for_each(|upstream| upstream.observe());
+        self.upstreams
+            .values()
+            .for_each(|upstream| upstream.observe());
         self.shared.metrics.render()
     }
 
@@ -195,7 +230,10 @@ impl Gateway {
     /// What a caller is told about a tenant that is not there for him.
     fn absent(&self, path: &str, identity: &Identity) -> Error {
         // Where any tenant wants credentials, a stranger must not learn which tenants exist by the difference.
-        let closed = self.tenants.values().any(|tenant| !tenant.policy.allows(&Identity::Anonymous, Action::Pull));
+        let closed = self
+            .tenants
+            .values()
+            .any(|tenant| !tenant.policy.allows(&Identity::Anonymous, Action::Pull));
         if *identity == Identity::Anonymous && closed {
             return Error::new(
                 ErrorKind::Unauthenticated,
@@ -206,7 +244,9 @@ impl Gateway {
     }
 
     fn start(self: &Arc<Self>, previous: Option<&Self>) {
-        let Ok(mut tasks) = self.tasks.lock() else { return };
+        let Ok(mut tasks) = self.tasks.lock() else {
+            return;
+        };
         for (name, upstream) in &self.upstreams {
             let moved = previous.and_then(|previous| previous.upstreams.get(name));
             if !moved.is_some_and(|moved| Arc::ptr_eq(moved, upstream)) {
@@ -245,8 +285,14 @@ impl Tenant {
             Some(rules) => {
                 let store = open_store(&config.path, whole, shared, previous, progress).await?;
                 let repository = Arc::new(HostedRepository::new(store.clone()));
-                members.push(GroupMember { repository, reserves_names: true });
-                Some(HostedPart { store, rules: rules.clone() })
+                members.push(GroupMember {
+                    repository,
+                    reserves_names: true,
+                });
+                Some(HostedPart {
+                    store,
+                    rules: rules.clone(),
+                })
             }
             None => None,
         };
@@ -258,9 +304,13 @@ impl Tenant {
                     config.path, member.upstream
                 )));
             };
-            let selection = Selection::new(&member.include, &member.exclude, member.versions.as_deref())?;
+            let selection =
+                Selection::new(&member.include, &member.exclude, member.versions.as_deref())?;
             let proxy: Arc<dyn ChartRepository> = proxy.clone();
-            members.push(GroupMember { repository: Curated::build(proxy, selection), reserves_names: false });
+            members.push(GroupMember {
+                repository: Curated::build(proxy, selection),
+                reserves_names: false,
+            });
         }
         Ok(Self {
             charts: Group::new(
@@ -297,7 +347,10 @@ impl Tenant {
         self.hosted.as_ref().ok_or_else(|| {
             Error::new(
                 ErrorKind::Unsupported,
-                format!("tenant `{}` takes no uploads; set `hosted: {{}}` for it to change that", self.path),
+                format!(
+                    "tenant `{}` takes no uploads; set `hosted: {{}}` for it to change that",
+                    self.path
+                ),
             )
         })
     }
@@ -354,8 +407,20 @@ async fn open_proxy(
         return Ok(proxy.clone());
     }
     let source = upstream::build(upstream, &shared.clients, &shared.metrics, &shared.clock)?;
-    let (cache, metrics, clock) = (shared.cache.clone(), shared.metrics.clone(), shared.clock.clone());
-    Ok(Proxy::open(upstream.clone(), source, cache, metrics, clock, config.offline).await)
+    let (cache, metrics, clock) = (
+        shared.cache.clone(),
+        shared.metrics.clone(),
+        shared.clock.clone(),
+    );
+    Ok(Proxy::open(
+        upstream.clone(),
+        source,
+        cache,
+        metrics,
+        clock,
+        config.offline,
+    )
+    .await)
 }
 
 async fn open_store(
@@ -367,12 +432,22 @@ async fn open_store(
 ) -> Result<Arc<Hosted>> {
     if let Some(previous) = previous
         && previous.config.store == config.store
-        && let Some(hosted) = previous.tenants.get(path).and_then(|tenant| tenant.hosted.as_ref())
+        && let Some(hosted) = previous
+            .tenants
+            .get(path)
+            .and_then(|tenant| tenant.hosted.as_ref())
     {
         return Ok(hosted.store.clone());
     }
     let state_dir = config.data_dir.join("cache").join("hosted");
-    let store = Hosted::open(&config.store.root, path, &state_dir, shared.clock.clone(), progress).await?;
+    let store = Hosted::open(
+        &config.store.root,
+        path,
+        &state_dir,
+        shared.clock.clone(),
+        progress,
+    )
+    .await?;
     let problems = store.problems();
     if !problems.is_empty() {
         warn!(tenant.name = %path, "{} packages of `{path}` cannot be read and are not listed; the report of the tenant names them", problems.len());

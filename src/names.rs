@@ -26,7 +26,10 @@ impl TenantPath {
     pub fn parse(text: &str) -> Result<Self> {
         let path = text.strip_prefix('/').unwrap_or(text);
         if path.is_empty() {
-            return Ok(Self { path: Arc::from(""), label: Arc::from("/") });
+            return Ok(Self {
+                path: Arc::from(""),
+                label: Arc::from("/"),
+            });
         }
         for (position, segment) in path.split('/').enumerate() {
             if !is_plain_segment(segment) {
@@ -46,7 +49,10 @@ impl TenantPath {
             }
         }
         let path: Arc<str> = Arc::from(path);
-        Ok(Self { label: path.clone(), path })
+        Ok(Self {
+            label: path.clone(),
+            path,
+        })
     }
 
     /// The path without slashes at its ends; empty for the root tenant.

@@ -2,10 +2,10 @@
 
 mod support;
 
-/// The files in `config/`, and what a wrong file is told.
-mod configs;
 /// Real helm 3 and helm 4 through twenty upstreams, in every form of the index, with and without credentials.
 mod clients;
+/// The files in `config/`, and what a wrong file is told.
+mod configs;
 /// kill -9 at random moments during uploads and fills.
 mod crash;
 /// Upstreams that fail in every way, seen from the gateway's clients and its operator.

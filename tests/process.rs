@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::fake::{Fault, FakeHelm, package};
+use crate::support::fake::{FakeHelm, Fault, package};
 use crate::support::gateway::Gateway;
 use crate::support::http::Call;
 use crate::support::until;
@@ -26,18 +26,46 @@ fn chartgate(folder: &std::path::Path, arguments: &[&str]) -> Output {
 #[test]
 fn wrong_usage_and_wrong_configurations_end_with_64() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    assert_eq!(chartgate(folder.path(), &["serve", "--nonsense"]).status.code(), Some(64));
+    assert_eq!(
+        chartgate(folder.path(), &["serve", "--nonsense"])
+            .status
+            .code(),
+        Some(64)
+    );
     assert_eq!(chartgate(folder.path(), &["--help"]).status.code(), Some(0));
-    assert_eq!(chartgate(folder.path(), &["--version"]).status.code(), Some(0));
+    assert_eq!(
+        chartgate(folder.path(), &["--version"]).status.code(),
+        Some(0)
+    );
     let file = folder.path().join("gateway.yaml");
-    std::fs::write(&file, "tenants:\n  acme: {hostedd: {}}\n  x: {charts: [nobody]}\n").expect("a file");
+    std::fs::write(
+        &file,
+        "tenants:\n  acme: {hostedd: {}}\n  x: {charts: [nobody]}\n",
+    )
+    .expect("a file");
     let answer = chartgate(folder.path(), &["check", "--config", "gateway.yaml"]);
     assert_eq!(answer.status.code(), Some(64));
     let text = String::from_utf8_lossy(&answer.stderr).into_owned();
-    assert!(text.contains("tenants.acme.hostedd") && text.contains("`hosted`"), "{text}");
-    assert!(text.contains("tenants.x.charts[0]") && text.contains("nobody"), "{text}");
-    assert_eq!(chartgate(folder.path(), &["serve", "--config", "gateway.yaml"]).status.code(), Some(64));
-    assert_eq!(chartgate(folder.path(), &["serve", "--config", "missing.yaml"]).status.code(), Some(64));
+    assert!(
+        text.contains("tenants.acme.hostedd") && text.contains("`hosted`"),
+        "{text}"
+    );
+    assert!(
+        text.contains("tenants.x.charts[0]") && text.contains("nobody"),
+        "{text}"
+    );
+    assert_eq!(
+        chartgate(folder.path(), &["serve", "--config", "gateway.yaml"])
+            .status
+            .code(),
+        Some(64)
+    );
+    assert_eq!(
+        chartgate(folder.path(), &["serve", "--config", "missing.yaml"])
+            .status
+            .code(),
+        Some(64)
+    );
 }
 
 #[test]
@@ -47,7 +75,10 @@ fn an_address_in_use_is_told_with_exit_code_1() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let config = json!({"server": {"http": address}, "tenants": {"t": {"hosted": {}}}});
     std::fs::write(folder.path().join("gateway.yaml"), config.to_string()).expect("a file");
-    let answer = chartgate(folder.path(), &["serve", "--config", "gateway.yaml", "--data-dir", "data"]);
+    let answer = chartgate(
+        folder.path(),
+        &["serve", "--config", "gateway.yaml", "--data-dir", "data"],
+    );
     assert_eq!(answer.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&answer.stderr).contains(&address));
 }
@@ -55,9 +86,12 @@ fn an_address_in_use_is_told_with_exit_code_1() {
 #[test]
 fn a_reload_swaps_tenants_and_keeps_the_old_ones_on_any_mistake() {
     let mut gateway = Gateway::start(hosted("one"));
-    gateway.send(&Call::new("POST", "/api/one/charts").body(package("web", "1.0.0", &[]))).expect(201);
+    gateway
+        .send(&Call::new("POST", "/api/one/charts").body(package("web", "1.0.0", &[])))
+        .expect(201);
     let file = gateway.folder().join("gateway.yaml");
-    let good: Value = serde_json::from_slice(&std::fs::read(&file).expect("the file")).expect("JSON");
+    let good: Value =
+        serde_json::from_slice(&std::fs::read(&file).expect("the file")).expect("JSON");
 
     let mut bad = good.clone();
     bad["tenants"]["two"] = json!({"chartss": []});
@@ -74,7 +108,10 @@ fn a_reload_swaps_tenants_and_keeps_the_old_ones_on_any_mistake() {
     until("the new tenant", Duration::from_secs(10), || {
         (gateway.get("/two/index.yaml").status == 200).then_some(())
     });
-    assert_eq!(gateway.index("one")["entries"]["web"][0]["version"], "1.0.0");
+    assert_eq!(
+        gateway.index("one")["entries"]["web"][0]["version"],
+        "1.0.0"
+    );
     gateway.wait_alive();
 }
 
@@ -89,10 +126,15 @@ fn term_lets_a_running_download_finish_and_ends_with_0() {
     let hold = upstream.hold(crate::support::fake::Target::Archives);
     let address = gateway.http;
     let download = std::thread::spawn(move || Call::get("/t/charts/slow-1.0.0.tgz").send(address));
-    until("the fill to start", Duration::from_secs(10), || (hold.arrived() > 0).then_some(()));
+    until("the fill to start", Duration::from_secs(10), || {
+        (hold.arrived() > 0).then_some(())
+    });
     gateway.signal("TERM");
     until("the listener to close", Duration::from_secs(10), || {
-        Call::get("/health").try_send(address).is_err().then_some(())
+        Call::get("/health")
+            .try_send(address)
+            .is_err()
+            .then_some(())
     });
     hold.release();
     let reply = download.join().expect("the client").expect(200);
@@ -103,7 +145,9 @@ fn term_lets_a_running_download_finish_and_ends_with_0() {
 #[test]
 fn a_successor_takes_the_sockets_over_and_no_request_fails() {
     let mut gateway = Gateway::start(hosted("t"));
-    gateway.send(&Call::new("POST", "/api/t/charts").body(package("web", "1.0.0", &[]))).expect(201);
+    gateway
+        .send(&Call::new("POST", "/api/t/charts").body(package("web", "1.0.0", &[])))
+        .expect(201);
     let address = gateway.http;
     let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let client = {
@@ -111,7 +155,9 @@ fn a_successor_takes_the_sockets_over_and_no_request_fails() {
         std::thread::spawn(move || {
             let mut answered = 0;
             while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-                Call::get("/t/charts/web-1.0.0.tgz").send(address).expect(200);
+                Call::get("/t/charts/web-1.0.0.tgz")
+                    .send(address)
+                    .expect(200);
                 answered += 1;
             }
             answered
@@ -128,7 +174,10 @@ fn a_successor_takes_the_sockets_over_and_no_request_fails() {
 
 #[test]
 fn index_and_explain_say_what_is_served_beside_a_running_gateway() {
-    let first = FakeHelm::new().chart("web", "1.0.0").chart("db", "2.0.0").run();
+    let first = FakeHelm::new()
+        .chart("web", "1.0.0")
+        .chart("db", "2.0.0")
+        .run();
     let second = FakeHelm::new()
         .with(crate::support::fake::FakeChart::new("web", "1.0.0").content("other bytes"))
         .chart("web", "1.1.0-dev")
@@ -143,26 +192,54 @@ fn index_and_explain_say_what_is_served_beside_a_running_gateway() {
         }},
     });
     let gateway = Gateway::start(config);
-    gateway.send(&Call::new("POST", "/api/t/charts").body(package("db", "9.0.0", &[]))).expect(201);
+    gateway
+        .send(&Call::new("POST", "/api/t/charts").body(package("db", "9.0.0", &[])))
+        .expect(201);
     let served = gateway.get("/t/index.yaml").expect(200).body;
 
-    let printed = chartgate(gateway.folder(), &["index", "t", "--config", "gateway.yaml"]);
-    assert!(printed.status.success(), "{}", String::from_utf8_lossy(&printed.stderr));
-    assert_eq!(printed.stdout, served, "the command prints the bytes that are served");
+    let printed = chartgate(
+        gateway.folder(),
+        &["index", "t", "--config", "gateway.yaml"],
+    );
+    assert!(
+        printed.status.success(),
+        "{}",
+        String::from_utf8_lossy(&printed.stderr)
+    );
+    assert_eq!(
+        printed.stdout, served,
+        "the command prints the bytes that are served"
+    );
 
     let explain = |arguments: &[&str]| {
         let all = [&["explain", "t"], arguments, &["--config", "gateway.yaml"]].concat();
         let answer = chartgate(gateway.folder(), &all);
-        assert!(answer.status.success(), "{}", String::from_utf8_lossy(&answer.stderr));
+        assert!(
+            answer.status.success(),
+            "{}",
+            String::from_utf8_lossy(&answer.stderr)
+        );
         String::from_utf8_lossy(&answer.stdout).into_owned()
     };
     let web = explain(&["web"]);
     assert!(web.contains("web 1.0.0 from `first`"), "{web}");
-    assert!(web.contains("also in `second`") && web.contains("a conflict"), "{web}");
-    assert!(web.contains("web 1.1.0-dev from `second` is hidden"), "{web}");
+    assert!(
+        web.contains("also in `second`") && web.contains("a conflict"),
+        "{web}"
+    );
+    assert!(
+        web.contains("web 1.1.0-dev from `second` is hidden"),
+        "{web}"
+    );
     let db = explain(&["db", "2.0.0"]);
-    assert!(db.contains("db 2.0.0 from `first` is hidden") && db.contains("reserved"), "{db}");
-    let unknown = chartgate(gateway.folder(), &["explain", "nobody", "web", "--config", "gateway.yaml"]);
+    assert!(
+        db.contains("db 2.0.0 from `first` is hidden") && db.contains("reserved"),
+        "{db}"
+    );
+    let unknown = chartgate(
+        gateway.folder(),
+        &["explain", "nobody", "web", "--config", "gateway.yaml"],
+    );
     assert_eq!(unknown.status.code(), Some(64));
 }
 
@@ -179,12 +256,24 @@ fn check_connect_tells_which_upstream_does_not_answer() {
         "tenants": {"t": {"charts": ["good", "bad"]}},
     });
     std::fs::write(folder.path().join("gateway.yaml"), config.to_string()).expect("a file");
-    let answer = chartgate(folder.path(), &["check", "--config", "gateway.yaml", "--connect"]);
+    let answer = chartgate(
+        folder.path(),
+        &["check", "--config", "gateway.yaml", "--connect"],
+    );
     assert_eq!(answer.status.code(), Some(1));
     let table = String::from_utf8_lossy(&answer.stdout).into_owned();
-    let row = |name: &str| table.lines().find(|line| line.contains(name)).unwrap_or_default().to_owned();
+    let row = |name: &str| {
+        table
+            .lines()
+            .find(|line| line.contains(name))
+            .unwrap_or_default()
+            .to_owned()
+    };
     assert!(row("upstream good").contains("ok"), "{table}");
-    assert!(row("upstream bad").contains("failed") && row("upstream bad").contains("403"), "{table}");
+    assert!(
+        row("upstream bad").contains("failed") && row("upstream bad").contains("403"),
+        "{table}"
+    );
 }
 
 #[test]
@@ -197,16 +286,27 @@ fn passwd_prints_a_line_that_logs_in() {
         .stdout(std::process::Stdio::piped())
         .spawn()
         .expect("starting the program");
-    child.stdin.take().expect("a pipe").write_all(b"secret\n").expect("writing");
+    child
+        .stdin
+        .take()
+        .expect("a pipe")
+        .write_all(b"secret\n")
+        .expect("writing");
     let line = child.wait_with_output().expect("its answer").stdout;
-    assert!(line.starts_with(b"ci:$2"), "{}", String::from_utf8_lossy(&line));
+    assert!(
+        line.starts_with(b"ci:$2"),
+        "{}",
+        String::from_utf8_lossy(&line)
+    );
     std::fs::write(folder.path().join("htpasswd"), line).expect("a file");
     let config = json!({
         "auth": {"users_file": "htpasswd"},
         "tenants": {"t": {"hosted": {}, "access": {"rules": [{"subjects": ["user:ci"], "actions": ["pull"]}]}}},
     });
     let gateway = Gateway::start_in(folder, config);
-    let ask = |credentials: &str| gateway.send(&Call::get("/t/index.yaml").header("Authorization", credentials));
+    let ask = |credentials: &str| {
+        gateway.send(&Call::get("/t/index.yaml").header("Authorization", credentials))
+    };
     ask("Basic Y2k6c2VjcmV0").expect(200);
     ask("Basic Y2k6d3Jvbmc=").expect(401);
     gateway.get("/t/index.yaml").expect(401);

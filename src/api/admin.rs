@@ -11,19 +11,31 @@ use crate::repository::proxy::{ShrinkRule, Status};
 
 /// Answers one request of the admin listener. `draining` makes `/readyz` say no before the process ends.
 pub async fn handle(gateway: &Gateway, draining: bool, request: &Request) -> Response {
-    let segments: Vec<&str> = request.path.split('/').filter(|segment| !segment.is_empty()).collect();
+    let segments: Vec<&str> = request
+        .path
+        .split('/')
+        .filter(|segment| !segment.is_empty())
+        .collect();
     let reads = matches!(request.method, Method::GET | Method::HEAD);
     let answer = match segments.as_slice() {
         ["healthz"] if reads => Ok(Response::text(StatusCode::OK, "alive")),
         ["readyz"] if reads => ready(gateway, draining),
         ["metrics"] if reads => Ok(metrics(gateway)),
         ["upstreams"] if reads => Ok(upstreams(gateway)),
-        ["upstreams", name, "refresh"] if request.method == Method::POST => refresh(gateway, name, request).await,
+        ["upstreams", name, "refresh"] if request.method == Method::POST => {
+            refresh(gateway, name, request).await
+        }
         ["tenants", tenant @ .., "report"] if reads => report(gateway, &tenant.join("/")),
         ["tenants"] if reads => Ok(tenants(gateway)),
-        ["healthz" | "readyz" | "metrics" | "upstreams" | "tenants", ..] => Err(Error::new(
+        [
+            "healthz" | "readyz" | "metrics" | "upstreams" | "tenants",
+            ..,
+        ] => Err(Error::new(
             ErrorKind::MethodNotAllowed,
-            format!("`{} {:.200}` is not part of the admin API", request.method, request.path),
+            format!(
+                "`{} {:.200}` is not part of the admin API",
+                request.method, request.path
+            ),
         )),
         _ => Err(Error::not_found(format!(
             "nothing is served at `{:.200}`; the admin listener has /metrics /healthz /readyz /upstreams /tenants",
@@ -52,19 +64,34 @@ fn ready(gateway: &Gateway, draining: bool) -> Result<Response> {
 }
 
 fn metrics(gateway: &Gateway) -> Response {
-    Response::new(StatusCode::OK, bytes::Bytes::from(gateway.render_metrics()))
-        .with_header(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")
+    Response::new(StatusCode::OK, bytes::Bytes::from(gateway.render_metrics())).with_header(
+        header::CONTENT_TYPE,
+        "text/plain; version=0.0.4; charset=utf-8",
+    )
 }
 
 fn upstreams(gateway: &Gateway) -> Response {
-    let upstreams: Vec<Status> = gateway.upstreams().map(|upstream| upstream.status()).collect();
-    Response::json(StatusCode::OK, &serde_json::json!({ "upstreams": upstreams }))
+    let upstreams: Vec<Status> = gateway
+        .upstreams()
+        .map(|upstream| upstream.status())
+        .collect();
+    Response::json(
+        StatusCode::OK,
+        &serde_json::json!({ "upstreams": upstreams }),
+    )
 }
 
 async fn refresh(gateway: &Gateway, name: &str, request: &Request) -> Result<Response> {
-    let rule = if request.query_has("force") { ShrinkRule::Accept } else { ShrinkRule::Guard };
+    let rule = if request.query_has("force") {
+        ShrinkRule::Accept
+    } else {
+        ShrinkRule::Guard
+    };
     gateway.refresh(name, rule).await?;
-    Ok(Response::json(StatusCode::OK, &gateway.upstream(name)?.status()))
+    Ok(Response::json(
+        StatusCode::OK,
+        &gateway.upstream(name)?.status(),
+    ))
 }
 
 /// One line of `GET /tenants`.
@@ -78,7 +105,10 @@ struct TenantLine<'a> {
 }
 
 fn tenants(gateway: &Gateway) -> Response {
-    let snapshots: Vec<_> = gateway.tenants().map(|tenant| (tenant, tenant.charts().snapshot())).collect();
+    let snapshots: Vec<_> = gateway
+        .tenants()
+        .map(|tenant| (tenant, tenant.charts().snapshot()))
+        .collect();
     let lines: Vec<TenantLine<'_>> = snapshots
         .iter()
         .map(|(tenant, snapshot)| TenantLine {

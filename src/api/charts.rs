@@ -38,11 +38,18 @@ pub(super) async fn index(tenant: &Tenant, request: &Request) -> Result<Response
         .with_retry_after(Duration::from_secs(5)));
     }
     let snapshot = &published.snapshot;
-    let encoded = Coding::accepted(&request.headers)
-        .find_map(|coding| group.variant(&published, coding).map(|bytes| (coding, bytes)));
+    let encoded = Coding::accepted(&request.headers).find_map(|coding| {
+        group
+            .variant(&published, coding)
+            .map(|bytes| (coding, bytes))
+    });
     let etag = match &encoded {
         // A strong tag names bytes, and the encoded ones are others.
-        Some((coding, _)) => format!("{}-{}\"", snapshot.etag().trim_end_matches('"'), coding.as_str()),
+        Some((coding, _)) => format!(
+            "{}-{}\"",
+            snapshot.etag().trim_end_matches('"'),
+            coding.as_str()
+        ),
         None => snapshot.etag().to_owned(),
     };
     let mut response = if not_modified(&request.headers, Some(&etag), Some(snapshot.modified())) {
@@ -52,8 +59,8 @@ pub(super) async fn index(tenant: &Tenant, request: &Request) -> Result<Response
             Some((coding, bytes)) => (Body::Bytes(bytes), Some(coding)),
             None => (snapshot.body(), None),
         };
-        let response =
-            Response::new(StatusCode::OK, body).with_header(header::CONTENT_TYPE, snapshot.content_type());
+        let response = Response::new(StatusCode::OK, body)
+            .with_header(header::CONTENT_TYPE, snapshot.content_type());
         match coding {
             Some(coding) => response.with_header(header::CONTENT_ENCODING, coding.as_str()),
             None => response,
@@ -71,7 +78,9 @@ pub(super) async fn index(tenant: &Tenant, request: &Request) -> Result<Response
 pub(super) async fn file(tenant: &Tenant, file: &FileName, request: &Request) -> Result<Response> {
     let artifact = match tenant.charts().file(file).await {
         // What others put into the folder is downloadable under its own name, indexed or not (ChartMuseum).
-        Err(error) if error.kind() == ErrorKind::NotFound => tenant.stored_file(file).await.map_err(|_| error)?,
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            tenant.stored_file(file).await.map_err(|_| error)?
+        }
         found => found?,
     };
     respond(artifact, file, request).await
@@ -79,10 +88,16 @@ pub(super) async fn file(tenant: &Tenant, file: &FileName, request: &Request) ->
 
 async fn respond(artifact: Artifact, file: &FileName, request: &Request) -> Result<Response> {
     let etag = artifact.digest.map(|digest| format!("\"{digest}\""));
-    let content_type = if file.is_provenance() { "application/pgp-signature" } else { "application/gzip" };
+    let content_type = if file.is_provenance() {
+        "application/pgp-signature"
+    } else {
+        "application/gzip"
+    };
     let cache_control = match (artifact.digest, artifact.origin) {
         // A hosted version may be replaced by an upload with force, so only its revalidation is cheap.
-        (Some(_), Origin::Hit | Origin::Miss) if !file.is_provenance() => "public, max-age=31536000, immutable",
+        (Some(_), Origin::Hit | Origin::Miss) if !file.is_provenance() => {
+            "public, max-age=31536000, immutable"
+        }
         _ => "no-cache",
     };
     let describe = |response: Response| {
@@ -100,7 +115,10 @@ async fn respond(artifact: Artifact, file: &FileName, request: &Request) -> Resu
         }
     };
     if not_modified(&request.headers, etag.as_deref(), None) {
-        return Ok(describe(Response::new(StatusCode::NOT_MODIFIED, Body::Empty)));
+        return Ok(describe(Response::new(
+            StatusCode::NOT_MODIFIED,
+            Body::Empty,
+        )));
     }
     let selection = match artifact.length() {
         Some(length) => range::select(&request.headers, length, etag.as_deref()),
@@ -117,11 +135,19 @@ async fn respond(artifact: Artifact, file: &FileName, request: &Request) -> Resu
                 .with_header(header::CONTENT_RANGE, format!("bytes */{length}")),
             ));
         }
-        Selection::Part(part) => Response::new(StatusCode::PARTIAL_CONTENT, artifact.body(part.clone()).await?)
-            .with_header(header::CONTENT_RANGE, format!("bytes {}-{}/{length}", part.start, part.end - 1)),
+        Selection::Part(part) => Response::new(
+            StatusCode::PARTIAL_CONTENT,
+            artifact.body(part.clone()).await?,
+        )
+        .with_header(
+            header::CONTENT_RANGE,
+            format!("bytes {}-{}/{length}", part.start, part.end - 1),
+        ),
         Selection::Whole => Response::new(StatusCode::OK, artifact.body(0..u64::MAX).await?),
     };
-    Ok(describe(response.with_header(header::CONTENT_TYPE, content_type)))
+    Ok(describe(
+        response.with_header(header::CONTENT_TYPE, content_type),
+    ))
 }
 
 fn with_freshness(response: Response, freshness: &Freshness) -> Response {
@@ -146,15 +172,32 @@ pub(super) fn health() -> Response {
 
 /// `GET /info`: the version.
 pub(super) fn info() -> Response {
-    Response::json(StatusCode::OK, &serde_json::json!({ "version": env!("CARGO_PKG_VERSION") }))
+    Response::json(
+        StatusCode::OK,
+        &serde_json::json!({ "version": env!("CARGO_PKG_VERSION") }),
+    )
 }
 
 /// `GET /`: what this is, for a person with a browser. Names only tenants that everybody may read.
 pub(super) fn welcome(gateway: &Gateway) -> Response {
-    let mut text = String::from("chartgate: a caching gateway for Helm chart repositories\n\nAdd a repository:\n\n");
-    for tenant in gateway.tenants().filter(|tenant| tenant.policy().allows(&Identity::Anonymous, Action::Pull)) {
-        let base = gateway.config().server.external_url.as_ref().map_or("http://<this address>", |url| url.as_str());
-        text.push_str(&format!("  helm repo add gw {}/{}\n", base.trim_end_matches('/'), tenant.path().as_str()));
+    let mut text = String::from(
+        "chartgate: a caching gateway for Helm chart repositories\n\nAdd a repository:\n\n",
+    );
+    for tenant in gateway
+        .tenants()
+        .filter(|tenant| tenant.policy().allows(&Identity::Anonymous, Action::Pull))
+    {
+        let base = gateway
+            .config()
+            .server
+            .external_url
+            .as_ref()
+            .map_or("http://<this address>", |url| url.as_str());
+        text.push_str(&format!(
+            "  helm repo add gw {}/{}\n",
+            base.trim_end_matches('/'),
+            tenant.path().as_str()
+        ));
     }
     Response::text(StatusCode::OK, text)
 }

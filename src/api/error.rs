@@ -29,9 +29,10 @@ pub(super) fn render(error: &Error, dialect: Dialect) -> Response {
     }
     match error.kind() {
         // helm never reacts to a challenge, but browsers, curl --anyauth and docker-like clients do.
-        ErrorKind::Unauthenticated => {
-            response.with_header(header::WWW_AUTHENTICATE, "Basic realm=\"chartgate\", charset=\"UTF-8\"")
-        }
+        ErrorKind::Unauthenticated => response.with_header(
+            header::WWW_AUTHENTICATE,
+            "Basic realm=\"chartgate\", charset=\"UTF-8\"",
+        ),
         _ => response,
     }
 }
@@ -50,9 +51,9 @@ fn status(kind: ErrorKind) -> StatusCode {
         ErrorKind::Precondition => StatusCode::PRECONDITION_FAILED,
         ErrorKind::RateLimited => StatusCode::TOO_MANY_REQUESTS,
         ErrorKind::QuotaExceeded => StatusCode::INSUFFICIENT_STORAGE,
-        ErrorKind::UpstreamUnavailable | ErrorKind::UpstreamUnauthorized | ErrorKind::DigestMismatch => {
-            StatusCode::BAD_GATEWAY
-        }
+        ErrorKind::UpstreamUnavailable
+        | ErrorKind::UpstreamUnauthorized
+        | ErrorKind::DigestMismatch => StatusCode::BAD_GATEWAY,
         ErrorKind::Unsupported => StatusCode::NOT_IMPLEMENTED,
         ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
@@ -66,7 +67,8 @@ mod tests {
 
     #[test]
     fn retry_after_is_rounded_up() {
-        let error = Error::new(ErrorKind::RateLimited, "slow down").with_retry_after(Duration::from_millis(1200));
+        let error = Error::new(ErrorKind::RateLimited, "slow down")
+            .with_retry_after(Duration::from_millis(1200));
         let response = render(&error, Dialect::Plain);
         assert_eq!(response.status, StatusCode::TOO_MANY_REQUESTS);
         assert_eq!(response.headers[header::RETRY_AFTER], "2");
@@ -74,9 +76,14 @@ mod tests {
 
     #[test]
     fn internal_causes_stay_inside() {
-        let error = Error::internal("cannot write `/secret/place`", std::io::Error::other("disk"));
+        let error = Error::internal(
+            "cannot write `/secret/place`",
+            std::io::Error::other("disk"),
+        );
         let response = render(&error, Dialect::Museum);
-        let crate::http::Body::Bytes(body) = response.body else { panic!("bytes") };
+        let crate::http::Body::Bytes(body) = response.body else {
+            panic!("bytes")
+        };
         assert!(!String::from_utf8_lossy(&body).contains("secret"));
     }
 }

@@ -21,13 +21,21 @@ use crate::http::{Account, Request, RequestBody, Response};
 
 /// Answers one request of a public listener, and notes in the request what the log says about it.
 pub async fn handle(gateway: &Gateway, request: &Request, body: &mut dyn RequestBody) -> Response {
-    let mut account = Account { route: "none", tenant: None, identity: Arc::from("") };
+    let mut account = Account {
+        route: "none",
+        tenant: None,
+        identity: Arc::from(""),
+    };
     let answer = steps(gateway, request, body, &mut account).await;
     // Set nowhere else, so it cannot be taken.
     let _ = request.account.set(account);
     answer.unwrap_or_else(|failure| {
         log_failure(request, &failure);
-        let dialect = if Route::is_museum_path(&request.path) { Dialect::Museum } else { Dialect::Plain };
+        let dialect = if Route::is_museum_path(&request.path) {
+            Dialect::Museum
+        } else {
+            Dialect::Plain
+        };
         render(&failure, dialect)
     })
 }
@@ -43,7 +51,9 @@ async fn steps(
     let route = Route::parse(&request.method, &request.path)?;
     account.route = route.label();
     // 2. Who asks. A bad credential is refused even where none is needed: it is a mistake somebody should see.
-    let Some((tenant, action)) = needs(&route) else { return Ok(open(gateway, &route)) };
+    let Some((tenant, action)) = needs(&route) else {
+        return Ok(open(gateway, &route));
+    };
     let identity = gateway.authenticate(request).await?;
     account.identity = Arc::from(identity.to_string());
     // 3. The gate: tenant, permission, rate.
@@ -65,7 +75,9 @@ async fn steps(
 fn needs(route: &Route) -> Option<(&str, Action)> {
     match route {
         Route::Index { tenant } | Route::File { tenant, .. } => Some((tenant, Action::Pull)),
-        Route::Upload { tenant } | Route::UploadProvenance { tenant } => Some((tenant, Action::Push)),
+        Route::Upload { tenant } | Route::UploadProvenance { tenant } => {
+            Some((tenant, Action::Push))
+        }
         Route::Delete { tenant, .. } => Some((tenant, Action::Delete)),
         Route::Health | Route::Info | Route::Welcome => None,
     }

@@ -20,7 +20,11 @@ const PROVENANCE_FIELD: &str = "prov";
 const MAX_PROVENANCE: u64 = 1 << 20;
 
 /// `POST /api/T/charts`: a raw archive, or a form with the parts `chart` and `prov`.
-pub(super) async fn upload(tenant: &Tenant, request: &Request, body: &mut dyn RequestBody) -> Result<Response> {
+pub(super) async fn upload(
+    tenant: &Tenant,
+    request: &Request,
+    body: &mut dyn RequestBody,
+) -> Result<Response> {
     let hosted = tenant.hosted()?;
     refuse_announced_size(hosted, body)?;
     let upload = match form_boundary(request) {
@@ -28,22 +32,38 @@ pub(super) async fn upload(tenant: &Tenant, request: &Request, body: &mut dyn Re
         None => {
             let mut spool = hosted.store.spool(hosted.rules.max_upload).await?;
             copy(body, &mut spool).await?;
-            Upload { archive: Some(spool), provenance: None }
+            Upload {
+                archive: Some(spool),
+                provenance: None,
+            }
         }
     };
-    hosted.store.put(upload, overwriting(hosted, request)).await?;
+    hosted
+        .store
+        .put(upload, overwriting(hosted, request))
+        .await?;
     saved(tenant).await
 }
 
 /// `POST /api/T/prov`: a provenance file, whatever the content type says.
-pub(super) async fn upload_provenance(tenant: &Tenant, request: &Request, body: &mut dyn RequestBody) -> Result<Response> {
+pub(super) async fn upload_provenance(
+    tenant: &Tenant,
+    request: &Request,
+    body: &mut dyn RequestBody,
+) -> Result<Response> {
     let hosted = tenant.hosted()?;
     let mut text = Vec::new();
     while let Some(chunk) = body.chunk().await? {
         append_provenance(&mut text, &chunk)?;
     }
-    let upload = Upload { archive: None, provenance: Some(Bytes::from(text)) };
-    hosted.store.put(upload, overwriting(hosted, request)).await?;
+    let upload = Upload {
+        archive: None,
+        provenance: Some(Bytes::from(text)),
+    };
+    hosted
+        .store
+        .put(upload, overwriting(hosted, request))
+        .await?;
     saved(tenant).await
 }
 
@@ -53,17 +73,26 @@ pub(super) async fn delete(tenant: &Tenant, name: &str, version: &str) -> Result
     if !hosted.rules.delete {
         return Err(Error::new(
             ErrorKind::Forbidden,
-            format!("deleting is switched off for `{}` (`hosted.delete: false`)", tenant.path()),
+            format!(
+                "deleting is switched off for `{}` (`hosted.delete: false`)",
+                tenant.path()
+            ),
         ));
     }
     hosted.store.delete(name, version).await?;
     tenant.charts().publish().await?;
-    Ok(Response::json(StatusCode::OK, &serde_json::json!({ "deleted": true })))
+    Ok(Response::json(
+        StatusCode::OK,
+        &serde_json::json!({ "deleted": true }),
+    ))
 }
 
 async fn saved(tenant: &Tenant) -> Result<Response> {
     tenant.charts().publish().await?;
-    Ok(Response::json(StatusCode::CREATED, &serde_json::json!({ "saved": true })))
+    Ok(Response::json(
+        StatusCode::CREATED,
+        &serde_json::json!({ "saved": true }),
+    ))
 }
 
 /// A body whose announced length is too large is refused before the first byte of it is read.
@@ -73,7 +102,10 @@ fn refuse_announced_size(hosted: &HostedPart, body: &dyn RequestBody) -> Result<
     match body.length() {
         Some(length) if length > allowed => Err(Error::new(
             ErrorKind::TooLarge,
-            format!("the upload has {length} bytes; `hosted.max_upload` allows {}", hosted.rules.max_upload),
+            format!(
+                "the upload has {length} bytes; `hosted.max_upload` allows {}",
+                hosted.rules.max_upload
+            ),
         )),
         _ => Ok(()),
     }
@@ -91,26 +123,38 @@ fn overwriting(hosted: &HostedPart, request: &Request) -> Overwriting {
 /// The boundary, where the body is a form; an error where it should be one and names none.
 fn form_boundary(request: &Request) -> Option<Result<String>> {
     let content_type = request.header(header::CONTENT_TYPE)?;
-    let is_form = content_type
-        .split(';')
-        .next()
-        .is_some_and(|media_type| media_type.trim().eq_ignore_ascii_case("multipart/form-data"));
+    let is_form = content_type.split(';').next().is_some_and(|media_type| {
+        media_type
+            .trim()
+            .eq_ignore_ascii_case("multipart/form-data")
+    });
     is_form.then(|| {
-        multer::parse_boundary(content_type)
-            .map_err(|error| Error::invalid("the form's content type names no boundary").with_source(error))
+        multer::parse_boundary(content_type).map_err(|error| {
+            Error::invalid("the form's content type names no boundary").with_source(error)
+        })
     })
 }
 
-async fn read_form(hosted: &HostedPart, boundary: &str, body: &mut dyn RequestBody) -> Result<Upload> {
+async fn read_form(
+    hosted: &HostedPart,
+    boundary: &str,
+    body: &mut dyn RequestBody,
+) -> Result<Upload> {
     let limit = SizeLimit::new()
         .whole_stream(hosted.rules.max_upload + MAX_PROVENANCE)
         .for_field(PROVENANCE_FIELD, MAX_PROVENANCE);
     let constraints = Constraints::new().size_limit(limit);
     let mut form = Multipart::with_constraints(chunks(body), boundary, constraints);
-    let mut upload = Upload { archive: None, provenance: None };
+    let mut upload = Upload {
+        archive: None,
+        provenance: None,
+    };
     while let Some(mut field) = form.next_field().await.map_err(form_error)? {
         // Only file parts count, and only the first of each name.
-        let name = field.file_name().and_then(|_| field.name()).map(str::to_owned);
+        let name = field
+            .file_name()
+            .and_then(|_| field.name())
+            .map(str::to_owned);
         match name.as_deref() {
             Some(CHART_FIELD) if upload.archive.is_none() => {
                 let mut spool = hosted.store.spool(hosted.rules.max_upload).await?;
@@ -156,7 +200,9 @@ fn append_provenance(text: &mut Vec<u8>, chunk: &[u8]) -> Result<()> {
 }
 
 fn chunks(body: &mut dyn RequestBody) -> impl Stream<Item = Result<Bytes>> + Send {
-    stream::try_unfold(body, |body| async move { Ok(body.chunk().await?.map(|chunk| (chunk, body))) })
+    stream::try_unfold(body, |body| async move {
+        Ok(body.chunk().await?.map(|chunk| (chunk, body)))
+    })
 }
 
 /// Errors of the connection pass through; the rest is a malformed or oversized form.
@@ -166,9 +212,11 @@ fn form_error(error: multer::Error) -> Error {
             Ok(own) => *own,
             Err(cause) => Error::invalid("the form could not be read").with_source(cause),
         },
-        multer::Error::FieldSizeExceeded { limit, .. } | multer::Error::StreamSizeExceeded { limit } => {
-            Error::new(ErrorKind::TooLarge, format!("the form is larger than {limit} bytes"))
-        }
+        multer::Error::FieldSizeExceeded { limit, .. }
+        | multer::Error::StreamSizeExceeded { limit } => Error::new(
+            ErrorKind::TooLarge,
+            format!("the form is larger than {limit} bytes"),
+        ),
         other => Error::invalid(format!("the form is malformed: {other}")),
     }
 }

@@ -63,7 +63,11 @@ impl Route {
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
         let reads = matches!(*method, Method::GET | Method::HEAD);
         let read = |route: Self| {
-            if reads { Ok(route) } else { Err(not_allowed(method, path, "GET and HEAD")) }
+            if reads {
+                Ok(route)
+            } else {
+                Err(not_allowed(method, path, "GET and HEAD"))
+            }
         };
         let write = |wanted: Method, route: Self| {
             if *method == wanted {
@@ -76,16 +80,31 @@ impl Route {
             [] => read(Self::Welcome),
             ["health"] => read(Self::Health),
             ["info"] => read(Self::Info),
-            [tenant @ .., "index.yaml"] => read(Self::Index { tenant: tenant.join("/") }),
-            [tenant @ .., "charts", file] if file.ends_with(".tgz") || file.ends_with(".tgz.prov") => {
+            [tenant @ .., "index.yaml"] => read(Self::Index {
+                tenant: tenant.join("/"),
+            }),
+            [tenant @ .., "charts", file]
+                if file.ends_with(".tgz") || file.ends_with(".tgz.prov") =>
+            {
                 let file = FileName::parse(file)?;
-                read(Self::File { tenant: tenant.join("/"), file })
+                read(Self::File {
+                    tenant: tenant.join("/"),
+                    file,
+                })
             }
             _ => match api(&segments) {
-                Some((tenant, ["charts"])) => write(Method::POST, Self::Upload { tenant: tenant.join("/") }),
-                Some((tenant, ["prov"])) => {
-                    write(Method::POST, Self::UploadProvenance { tenant: tenant.join("/") })
-                }
+                Some((tenant, ["charts"])) => write(
+                    Method::POST,
+                    Self::Upload {
+                        tenant: tenant.join("/"),
+                    },
+                ),
+                Some((tenant, ["prov"])) => write(
+                    Method::POST,
+                    Self::UploadProvenance {
+                        tenant: tenant.join("/"),
+                    },
+                ),
                 Some((tenant, ["charts", name, version])) => write(
                     Method::DELETE,
                     Self::Delete {
@@ -94,7 +113,9 @@ impl Route {
                         version: (*version).to_owned(),
                     },
                 ),
-                _ => Err(Error::not_found(format!("nothing is served at `{path:.200}`"))),
+                _ => Err(Error::not_found(format!(
+                    "nothing is served at `{path:.200}`"
+                ))),
             },
         }
     }
@@ -130,25 +151,43 @@ fn api<'a, 's>(segments: &'a [&'s str]) -> Option<(&'a [&'s str], &'a [&'s str])
         return Some((&segments[1..rest], &segments[rest..]));
     }
     let api = segments.iter().position(|segment| *segment == "api")?;
-    segments.get(api + 1).filter(|segment| starts_rest(segment))?;
+    segments
+        .get(api + 1)
+        .filter(|segment| starts_rest(segment))?;
     Some((&segments[..api], &segments[api + 1..]))
 }
 
 fn decode(path: &str) -> Result<Vec<String>> {
     if path.len() > MAX_PATH {
-        return Err(Error::invalid(format!("the path is {} bytes long; {MAX_PATH} are allowed", path.len())));
+        return Err(Error::invalid(format!(
+            "the path is {} bytes long; {MAX_PATH} are allowed",
+            path.len()
+        )));
     }
     let Some(path) = path.strip_prefix('/') else {
-        return Err(Error::invalid("the request target is not a path that starts with `/`"));
+        return Err(Error::invalid(
+            "the request target is not a path that starts with `/`",
+        ));
     };
     // KubeSphere v3 and KubeVela join with an extra slash (`https://gw/t//charts/x.tgz`), so empty segments are skipped.
-    path.split('/').filter(|segment| !segment.is_empty()).map(decode_segment).collect()
+    path.split('/')
+        .filter(|segment| !segment.is_empty())
+        .map(decode_segment)
+        .collect()
 }
 
 fn decode_segment(segment: &str) -> Result<String> {
-    let refuse = |what: &str| Err(Error::invalid(format!("the path segment `{segment:.120}` {what}")));
+    let refuse = |what: &str| {
+        Err(Error::invalid(format!(
+            "the path segment `{segment:.120}` {what}"
+        )))
+    };
     if segment.bytes().enumerate().any(|(at, byte)| {
-        byte == b'%' && !segment.as_bytes().get(at + 1..at + 3).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit))
+        byte == b'%'
+            && !segment
+                .as_bytes()
+                .get(at + 1..at + 3)
+                .is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit))
     }) {
         return refuse("has a `%` that no two hexadecimal digits follow");
     }
@@ -158,7 +197,10 @@ fn decode_segment(segment: &str) -> Result<String> {
     if decoded == "." || decoded == ".." {
         return refuse("is a dot segment; send the path it leads to");
     }
-    if decoded.chars().any(|c| c == '/' || c == '\\' || c.is_control()) {
+    if decoded
+        .chars()
+        .any(|c| c == '/' || c == '\\' || c.is_control())
+    {
         return refuse("has an encoded separator or control character");
     }
     Ok(decoded.into_owned())
@@ -167,7 +209,10 @@ fn decode_segment(segment: &str) -> Result<String> {
 fn not_allowed(method: &Method, path: &str, allowed: &str) -> Error {
     Error::new(
         ErrorKind::MethodNotAllowed,
-        format!("method `{:.32}` is not allowed for `{path:.200}`; use {allowed}", method.as_str()),
+        format!(
+            "method `{:.32}` is not allowed for `{path:.200}`; use {allowed}",
+            method.as_str()
+        ),
     )
 }
 
@@ -187,11 +232,31 @@ mod tests {
 
     #[test]
     fn indexes_and_files_of_any_depth() {
-        assert_eq!(get("/index.yaml").expect("root"), Route::Index { tenant: String::new() });
-        assert_eq!(get("/a/b/c/index.yaml").expect("deep"), Route::Index { tenant: "a/b/c".into() });
+        assert_eq!(
+            get("/index.yaml").expect("root"),
+            Route::Index {
+                tenant: String::new()
+            }
+        );
+        assert_eq!(
+            get("/a/b/c/index.yaml").expect("deep"),
+            Route::Index {
+                tenant: "a/b/c".into()
+            }
+        );
         let file = FileName::parse("x-1.0.0+b.tgz").expect("file name");
-        for path in ["/a/charts/x-1.0.0+b.tgz", "/a/charts/x-1.0.0%2Bb.tgz", "//a//charts///x-1.0.0+b.tgz"] {
-            assert_eq!(get(path).expect(path), Route::File { tenant: "a".into(), file: file.clone() });
+        for path in [
+            "/a/charts/x-1.0.0+b.tgz",
+            "/a/charts/x-1.0.0%2Bb.tgz",
+            "//a//charts///x-1.0.0+b.tgz",
+        ] {
+            assert_eq!(
+                get(path).expect(path),
+                Route::File {
+                    tenant: "a".into(),
+                    file: file.clone()
+                }
+            );
         }
     }
 
@@ -199,15 +264,25 @@ mod tests {
     fn both_api_prefixes() {
         for path in ["/api/a/b/charts", "/a/b/api/charts", "/api/a/b/charts/"] {
             let route = Route::parse(&Method::POST, path).expect(path);
-            assert_eq!(route, Route::Upload { tenant: "a/b".into() });
+            assert_eq!(
+                route,
+                Route::Upload {
+                    tenant: "a/b".into()
+                }
+            );
         }
         let delete = Route::parse(&Method::DELETE, "/api/charts/nginx/v1.0.0%2B1").expect("delete");
-        let expected =
-            Route::Delete { tenant: String::new(), name: "nginx".into(), version: "v1.0.0+1".into() };
+        let expected = Route::Delete {
+            tenant: String::new(),
+            name: "nginx".into(),
+            version: "v1.0.0+1".into(),
+        };
         assert_eq!(delete, expected);
         assert_eq!(
             Route::parse(&Method::POST, "/api/prov").expect("prov"),
-            Route::UploadProvenance { tenant: String::new() }
+            Route::UploadProvenance {
+                tenant: String::new()
+            }
         );
     }
 
@@ -228,15 +303,24 @@ mod tests {
         ] {
             assert_eq!(kind(Method::GET, path), ErrorKind::Invalid, "{path}");
         }
-        assert_eq!(kind(Method::GET, &format!("/{}/index.yaml", "a".repeat(5000))), ErrorKind::Invalid);
+        assert_eq!(
+            kind(Method::GET, &format!("/{}/index.yaml", "a".repeat(5000))),
+            ErrorKind::Invalid
+        );
     }
 
     #[test]
     fn unknown_paths_and_wrong_methods() {
         assert_eq!(kind(Method::GET, "/nothing"), ErrorKind::NotFound);
         assert_eq!(kind(Method::GET, "/charts/x.zip"), ErrorKind::NotFound);
-        assert_eq!(kind(Method::POST, "/index.yaml"), ErrorKind::MethodNotAllowed);
-        assert_eq!(kind(Method::PUT, "/api/charts"), ErrorKind::MethodNotAllowed);
+        assert_eq!(
+            kind(Method::POST, "/index.yaml"),
+            ErrorKind::MethodNotAllowed
+        );
+        assert_eq!(
+            kind(Method::PUT, "/api/charts"),
+            ErrorKind::MethodNotAllowed
+        );
     }
 
     proptest! {

@@ -18,7 +18,10 @@ pub struct Bar {
 impl Bar {
     /// A bar that is not shown yet.
     pub fn new(label: &'static str) -> Self {
-        Self { label, bar: OnceLock::new() }
+        Self {
+            label,
+            bar: OnceLock::new(),
+        }
     }
 
     /// Shows that `done` of `total` steps are done.

@@ -17,7 +17,9 @@ use crate::server;
 /// Prints the merged index of a tenant.
 pub fn index(arguments: &args::Index) -> Result<(), Failure> {
     let config = serve::read(arguments.config.as_deref())?;
-    let body = with_gateway(config, &arguments.tenant, |_, tenant| Ok(tenant.charts().snapshot().body()))?;
+    let body = with_gateway(config, &arguments.tenant, |_, tenant| {
+        Ok(tenant.charts().snapshot().body())
+    })?;
     print(&body)
 }
 
@@ -25,7 +27,12 @@ pub fn index(arguments: &args::Index) -> Result<(), Failure> {
 pub fn explain(arguments: &args::Explain) -> Result<(), Failure> {
     let config = serve::read(arguments.config.as_deref())?;
     let text = with_gateway(config, &arguments.tenant, |gateway, tenant| {
-        explanation(gateway, tenant, &arguments.chart, arguments.version.as_deref())
+        explanation(
+            gateway,
+            tenant,
+            &arguments.chart,
+            arguments.version.as_deref(),
+        )
     })?;
     print(&Body::Bytes(text.into()))
 }
@@ -54,7 +61,10 @@ fn with_gateway<T>(
     let path = tenant.trim_matches('/').to_owned();
     if !config.tenants.contains_key(path.as_str()) {
         let known: Vec<&str> = config.tenants.keys().map(|path| &**path.label()).collect();
-        return Err(Failure::Usage(format!("tenant `{tenant}` is not configured; there are `{}`", known.join("`, `"))));
+        return Err(Failure::Usage(format!(
+            "tenant `{tenant}` is not configured; there are `{}`",
+            known.join("`, `")
+        )));
     }
     config.tenants.retain(|known, _| known.as_str() == path);
     let scratch = Scratch::beside(&config.data_dir)?;
@@ -64,7 +74,9 @@ fn with_gateway<T>(
         let shared = serve::open_shared(&config).await?;
         let gateway = Gateway::build(config, &shared, None, &|_, _| {}).await?;
         gateway.ready().await;
-        let tenant = gateway.tenant(&path).ok_or_else(|| Error::not_found(format!("tenant `{path}` does not exist")))?;
+        let tenant = gateway
+            .tenant(&path)
+            .ok_or_else(|| Error::not_found(format!("tenant `{path}` does not exist")))?;
         ask(&gateway, tenant)
     })?;
     Ok(answer)
@@ -77,9 +89,18 @@ impl Scratch {
     fn beside(data_dir: &Path) -> Result<Self> {
         let path = std::env::temp_dir().join(format!("chartgate-{}", std::process::id()));
         let failed = |cause: std::io::Error| {
-            Error::internal(format!("cannot use the temporary folder `{}`: {cause}", path.display()), cause)
+            Error::internal(
+                format!(
+                    "cannot use the temporary folder `{}`: {cause}",
+                    path.display()
+                ),
+                cause,
+            )
         };
-        let (kept, copies) = (data_dir.join("cache").join("index"), path.join("cache").join("index"));
+        let (kept, copies) = (
+            data_dir.join("cache").join("index"),
+            path.join("cache").join("index"),
+        );
         std::fs::create_dir_all(&copies).map_err(failed)?;
         let scratch = Self(path.clone());
         for file in std::fs::read_dir(kept).into_iter().flatten().flatten() {
@@ -96,10 +117,19 @@ impl Drop for Scratch {
     }
 }
 
-fn explanation(gateway: &Gateway, tenant: &Tenant, chart: &str, version: Option<&str>) -> Result<String> {
+fn explanation(
+    gateway: &Gateway,
+    tenant: &Tenant,
+    chart: &str,
+    version: Option<&str>,
+) -> Result<String> {
     let snapshot = tenant.charts().snapshot();
     let members = snapshot.members();
-    let keep = gateway.config().tenants.get(tenant.path()).map_or(0, |tenant| tenant.index.keep);
+    let keep = gateway
+        .config()
+        .tenants
+        .get(tenant.path())
+        .map_or(0, |tenant| tenant.index.keep);
     let mut text = String::new();
     if let Some(view) = snapshot.chart(chart) {
         for (position, found) in view.versions().enumerate() {
@@ -114,33 +144,65 @@ fn explanation(gateway: &Gateway, tenant: &Tenant, chart: &str, version: Option<
         return Err(Error::not_found(format!(
             "no source of `{}` has `{chart}`{}; `chartgate index {0}` prints what it shows",
             tenant.path(),
-            version.map(|version| format!(" in version `{version}`")).unwrap_or_default(),
+            version
+                .map(|version| format!(" in version `{version}`"))
+                .unwrap_or_default(),
         )));
     }
     Ok(text)
 }
 
 /// A version that the merged index has: its source, and who else had it.
-fn describe(text: &mut String, members: &[Member], chart: &str, found: Found<'_>, hidden: Option<usize>) {
+fn describe(
+    text: &mut String,
+    members: &[Member],
+    chart: &str,
+    found: Found<'_>,
+    hidden: Option<usize>,
+) {
     let entry = found.entry;
-    let label = members.get(found.member).map_or("?", |member| &member.label);
-    let digest = entry.digest.map_or_else(|| "no digest".to_owned(), |digest| digest.to_string());
-    text.push_str(&format!("{chart} {} from `{label}`, {digest}\n", entry.version));
+    let label = members
+        .get(found.member)
+        .map_or("?", |member| &member.label);
+    let digest = entry
+        .digest
+        .map_or_else(|| "no digest".to_owned(), |digest| digest.to_string());
+    text.push_str(&format!(
+        "{chart} {} from `{label}`, {digest}\n",
+        entry.version
+    ));
     for url in &entry.urls {
         text.push_str(&format!("  url {url}\n"));
     }
     if let Some(keep) = hidden {
         text.push_str(&format!("  not in the index: `index.keep: {keep}` shows newer ones only; it can still be pulled\n"));
     }
-    for (position, member) in members.iter().enumerate().filter(|(position, _)| *position != found.member) {
-        let Some(other) = member.index.get(chart).and_then(|chart| chart.get(entry.version.as_str())) else { continue };
+    for (position, member) in members
+        .iter()
+        .enumerate()
+        .filter(|(position, _)| *position != found.member)
+    {
+        let Some(other) = member
+            .index
+            .get(chart)
+            .and_then(|chart| chart.get(entry.version.as_str()))
+        else {
+            continue;
+        };
         let verdict = match (other.digest, entry.digest) {
             (Some(theirs), Some(ours)) if theirs == ours => "the same bytes".to_owned(),
             (Some(theirs), _) => format!("other bytes, {theirs}: a conflict"),
             (None, _) => "no digest".to_owned(),
         };
-        let order = if position < found.member { "before" } else { "after" };
-        text.push_str(&format!("  also in `{}` ({order} it in the order): {verdict}\n", member.label));
+        let order = if position < found.member {
+            "before"
+        } else {
+            "after"
+        };
+        text.push_str(&format!(
+            "  also in `{}` ({order} it in the order): {verdict}\n",
+            member.label
+        ));
     }
 }
 
@@ -155,27 +217,53 @@ fn hidden_versions(
 ) {
     let snapshot = tenant.charts().snapshot();
     let view = snapshot.chart(chart);
-    let reserved = members.iter().find(|member| member.reserves_names && member.index.get(chart).is_some());
+    let reserved = members
+        .iter()
+        .find(|member| member.reserves_names && member.index.get(chart).is_some());
     let wanted = |text: &str| version.is_none_or(|version| version == text);
     for member in members {
-        let source = gateway.upstream(&member.label).ok().map(|proxy| crate::repository::ChartRepository::index(&**proxy));
+        let source = gateway
+            .upstream(&member.label)
+            .ok()
+            .map(|proxy| crate::repository::ChartRepository::index(&**proxy));
         let source = source.as_ref().unwrap_or(&member.index);
-        for entry in source.get(chart).map(|chart| chart.entries()).unwrap_or_default() {
+        for entry in source
+            .get(chart)
+            .map(|chart| chart.entries())
+            .unwrap_or_default()
+        {
             let shown = view.is_some_and(|view| view.get(entry.version.as_str()).is_some());
             if shown || !wanted(entry.version.as_str()) {
                 continue;
             }
-            let selected = member.index.get(chart).is_some_and(|chart| chart.get(entry.version.as_str()).is_some());
+            let selected = member
+                .index
+                .get(chart)
+                .is_some_and(|chart| chart.get(entry.version.as_str()).is_some());
             let reason = match reserved {
-                _ if !selected => "the member's `include`, `exclude` or `versions` keep it out".to_owned(),
-                Some(owner) => format!("`{}` has a chart of that name, and hosted names are reserved", owner.label),
+                _ if !selected => {
+                    "the member's `include`, `exclude` or `versions` keep it out".to_owned()
+                }
+                Some(owner) => format!(
+                    "`{}` has a chart of that name, and hosted names are reserved",
+                    owner.label
+                ),
                 None => "it is not in the merged index".to_owned(),
             };
-            text.push_str(&format!("{chart} {} from `{}` is hidden: {reason}\n", entry.version, member.label));
+            text.push_str(&format!(
+                "{chart} {} from `{}` is hidden: {reason}\n",
+                entry.version, member.label
+            ));
         }
         let dropped = &source.report().dropped.items;
-        for note in dropped.iter().filter(|note| *note.chart == *chart && wanted(&note.version)) {
-            text.push_str(&format!("{chart} {} from `{}` is dropped: {}\n", note.version, member.label, note.detail));
+        for note in dropped
+            .iter()
+            .filter(|note| *note.chart == *chart && wanted(&note.version))
+        {
+            text.push_str(&format!(
+                "{chart} {} from `{}` is dropped: {}\n",
+                note.version, member.label, note.detail
+            ));
         }
     }
 }

@@ -22,11 +22,17 @@ const USAGE: u8 = 64;
 /// Runs the command that the process was started with, and says with which code it should end.
 pub fn run() -> ExitCode {
     let command = match Cli::try_parse() {
-        Ok(cli) => cli.command.unwrap_or(Command::Serve(args::Serve::default())),
+        Ok(cli) => cli
+            .command
+            .unwrap_or(Command::Serve(args::Serve::default())),
         Err(message) => {
             // Help and version are messages too, on stdout and with code 0. Nothing can be done if even this fails.
             let _ = message.print();
-            return if message.use_stderr() { USAGE.into() } else { ExitCode::SUCCESS };
+            return if message.use_stderr() {
+                USAGE.into()
+            } else {
+                ExitCode::SUCCESS
+            };
         }
     };
     logging::start();

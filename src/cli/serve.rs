@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -21,6 +22,9 @@ use crate::metrics::Metrics;
 use crate::net::Clients;
 use crate::repository::Freshness;
 use crate::server::{self, Control, Handler, Hooks, Outcome, Server, ServerOptions};
+
+/// How long a reload waits for upstreams that it has never asked before.
+const FIRST_INDEXES: Duration = Duration::from_secs(30);
 
 /// Runs the gateway until it is told to stop.
 pub fn run(arguments: &args::Serve) -> Result<(), Failure> {
@@ -46,7 +50,10 @@ async fn serve(config: Config, arguments: &args::Serve) -> Result<()> {
 
     let shared = open_shared(&config).await?;
     let progress = bar::Bar::new("reading hosted packages");
-    let gateway = Gateway::build(config, &shared, None, &|done, total| progress.show(done, total)).await?;
+    let gateway = Gateway::build(config, &shared, None, &|done, total| {
+        progress.show(done, total)
+    })
+    .await?;
     progress.finish();
     for bound in server.bound() {
         info!(surface = ?bound.surface, address = %bound, "listening on {bound}");
@@ -57,7 +64,10 @@ async fn serve(config: Config, arguments: &args::Serve) -> Result<()> {
         arguments: arguments.clone(),
         control,
     });
-    let (public, admin) = (Arc::new(Public(process.clone())), Arc::new(Admin(process.clone())));
+    let (public, admin) = (
+        Arc::new(Public(process.clone())),
+        Arc::new(Admin(process.clone())),
+    );
     server.run(public, admin, process).await?;
     info!("stopped");
     Ok(())
@@ -87,8 +97,19 @@ pub fn read(file: Option<&Path>) -> Result<Config, Failure> {
 /// What lives as long as the process. Must run inside the runtime that serves.
 pub async fn open_shared(config: &Config) -> Result<Shared> {
     let (metrics, clock) = (Arc::new(Metrics::new()), Clock::system());
-    let cache = Cache::open(&config.cache, config.data_dir.join("cache"), metrics.clone(), clock.clone()).await?;
-    Ok(Shared { cache, clients: Arc::new(Clients::new()), metrics, clock })
+    let cache = Cache::open(
+        &config.cache,
+        config.data_dir.join("cache"),
+        metrics.clone(),
+        clock.clone(),
+    )
+    .await?;
+    Ok(Shared {
+        cache,
+        clients: Arc::new(Clients::new()),
+        metrics,
+        clock,
+    })
 }
 
 fn create_data_dir(path: &Path) -> Result<()> {
@@ -110,8 +131,15 @@ fn unpack_samples(data_dir: &Path) -> Result<()> {
         if let Some(folder) = target.parent() {
             create_data_dir(folder)?;
         }
-        std::fs::write(&target, content)
-            .map_err(|cause| Error::internal(format!("cannot write the sample chart `{}`: {cause}", target.display()), cause))?;
+        std::fs::write(&target, content).map_err(|cause| {
+            Error::internal(
+                format!(
+                    "cannot write the sample chart `{}`: {cause}",
+                    target.display()
+                ),
+                cause,
+            )
+        })?;
     }
     Ok(())
 }
@@ -123,7 +151,11 @@ async fn announce(gateway: Arc<Gateway>) {
         let snapshot = tenant.charts().snapshot();
         info!(tenant.name = %tenant.path(), charts = snapshot.chart_count(), versions = snapshot.versions(),
             "serving `{}` with {} charts in {} versions", tenant.path(), snapshot.chart_count(), snapshot.versions());
-        let unknown: Vec<&str> = tenant.charts().unknown_members().map(|name| &**name).collect();
+        let unknown: Vec<&str> = tenant
+            .charts()
+            .unknown_members()
+            .map(|name| &**name)
+            .collect();
         if !unknown.is_empty() {
             warn!(tenant.name = %tenant.path(), "`{}` lacks upstream `{}`, which could not be reached yet; it is tried again",
                 tenant.path(), unknown.join("`, `"));
@@ -157,7 +189,10 @@ impl Hooks for Process {
                 info!("reloaded `{}`", file.display());
             }
             Err(failure) => {
-                error!("`{}` is not loaded, and the running configuration stays: {failure}", file.display());
+                error!(
+                    "`{}` is not loaded, and the running configuration stays: {failure}",
+                    file.display()
+                );
             }
         }
     }
@@ -184,7 +219,10 @@ impl Process {
                 warn!("a change of `{what}` takes effect at the next start");
             }
         }
-        Ok(Gateway::build(config, running.shared(), Some(running), &|_, _| {}).await?)
+        let gateway = Gateway::build(config, running.shared(), Some(running), &|_, _| {}).await?;
+        // The running one goes on serving while new upstreams are asked for the first time.
+        let _ = tokio::time::timeout(FIRST_INDEXES, gateway.ready()).await;
+        Ok(gateway)
     }
 }
 
@@ -200,10 +238,15 @@ impl Handler for Public {
 
     fn finished(&self, request: &Request, outcome: &Outcome) {
         let account = request.account.get();
-        let tenant = account.and_then(|account| account.tenant.as_deref()).unwrap_or("-");
+        let tenant = account
+            .and_then(|account| account.tenant.as_deref())
+            .unwrap_or("-");
         let route = account.map_or("none", |account| account.route);
         let gateway = self.0.gateway.load();
-        gateway.shared().metrics.request(tenant, route, outcome.status.as_u16(), outcome.duration);
+        gateway
+            .shared()
+            .metrics
+            .request(tenant, route, outcome.status.as_u16(), outcome.duration);
         info!(
             target: "chartgate::access",
             {

@@ -72,7 +72,9 @@ fn read_piece(file: &File, range: &Range<u64>) -> Result<(Bytes, Range<u64>)> {
     // The length is at most FILE_CHUNK, so it fits every usize.
     let mut piece = vec![0; usize::try_from(length).unwrap_or_default()];
     file.read_exact_at(&mut piece, range.start)
-        .map_err(|error| Error::internal("a file is shorter than it was when it was opened", error))?;
+        .map_err(|error| {
+            Error::internal("a file is shorter than it was when it was opened", error)
+        })?;
     Ok((Bytes::from(piece), range.start + length..range.end))
 }
 

@@ -39,7 +39,9 @@ impl Coding {
                 .any(|item| names(item, coding))
         };
         let (zstd, gzip) = (accepts("zstd"), accepts("gzip"));
-        [(zstd, Self::Zstd), (gzip, Self::Gzip)].into_iter().filter_map(|(accepted, coding)| accepted.then_some(coding))
+        [(zstd, Self::Zstd), (gzip, Self::Gzip)]
+            .into_iter()
+            .filter_map(|(accepted, coding)| accepted.then_some(coding))
     }
 
     /// Compresses `pieces` in order. Blocking: about 100 MB/s.
@@ -47,14 +49,21 @@ impl Coding {
         let encoded = match self {
             Self::Gzip => {
                 let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-                pieces.iter().try_for_each(|piece| encoder.write_all(piece)).and_then(|()| encoder.finish())
+                pieces
+                    .iter()
+                    .try_for_each(|piece| encoder.write_all(piece))
+                    .and_then(|()| encoder.finish())
             }
             Self::Zstd => zstd::Encoder::new(Vec::new(), 3).and_then(|mut encoder| {
-                pieces.iter().try_for_each(|piece| encoder.write_all(piece))?;
+                pieces
+                    .iter()
+                    .try_for_each(|piece| encoder.write_all(piece))?;
                 encoder.finish()
             }),
         };
-        encoded.map(Bytes::from).map_err(|error| Error::internal("compressing in memory failed", error))
+        encoded
+            .map(Bytes::from)
+            .map_err(|error| Error::internal("compressing in memory failed", error))
     }
 }
 
@@ -75,14 +84,20 @@ mod tests {
     use super::*;
 
     fn accepted(value: &'static str) -> Vec<Coding> {
-        let headers = HeaderMap::from_iter([(header::ACCEPT_ENCODING, header::HeaderValue::from_static(value))]);
+        let headers = HeaderMap::from_iter([(
+            header::ACCEPT_ENCODING,
+            header::HeaderValue::from_static(value),
+        )]);
         Coding::accepted(&headers).collect()
     }
 
     #[test]
     fn only_what_is_asked_for_by_name() {
         assert_eq!(accepted("gzip, deflate"), [Coding::Gzip]);
-        assert_eq!(accepted("zstd;q=1.0, gzip;q=0.8"), [Coding::Zstd, Coding::Gzip]);
+        assert_eq!(
+            accepted("zstd;q=1.0, gzip;q=0.8"),
+            [Coding::Zstd, Coding::Gzip]
+        );
         assert_eq!(accepted("gzip;q=0"), []);
         assert_eq!(accepted("*"), []);
         assert_eq!(Coding::accepted(&HeaderMap::new()).count(), 0);
@@ -93,7 +108,9 @@ mod tests {
         let pieces = [Bytes::from_static(b"hello "), Bytes::from_static(b"world")];
         let mut text = String::new();
         let gzip = Coding::Gzip.encode(&pieces).expect("gzip");
-        flate2::read::GzDecoder::new(&*gzip).read_to_string(&mut text).expect("gunzip");
+        flate2::read::GzDecoder::new(&*gzip)
+            .read_to_string(&mut text)
+            .expect("gunzip");
         assert_eq!(text, "hello world");
         let zstd = Coding::Zstd.encode(&pieces).expect("zstd");
         assert_eq!(zstd::decode_all(&*zstd).expect("unzstd"), b"hello world");

@@ -20,11 +20,18 @@ pub struct Curated {
 
 impl Curated {
     /// `inner` seen through `selection`; `inner` itself where that lets everything in.
-    pub fn build(inner: Arc<dyn ChartRepository>, selection: Selection) -> Arc<dyn ChartRepository> {
+    pub fn build(
+        inner: Arc<dyn ChartRepository>,
+        selection: Selection,
+    ) -> Arc<dyn ChartRepository> {
         if selection.is_identity() {
             return inner;
         }
-        Arc::new(Self { inner, selection, last: Mutex::new(None) })
+        Arc::new(Self {
+            inner,
+            selection,
+            last: Mutex::new(None),
+        })
     }
 }
 

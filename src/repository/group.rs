@@ -32,6 +32,8 @@ pub struct Group {
     style: Style,
     published: ArcSwap<Published>,
     ready: watch::Sender<bool>,
+    /// Every member has an index or has failed to get one: what is merged now is no half of an index.
+    settled: AtomicBool,
     /// Serialises merges; held for computation only.
     merging: std::sync::Mutex<()>,
     changed: Notify,
@@ -61,7 +63,23 @@ pub struct Published {
 
 impl Published {
     fn new(snapshot: Snapshot) -> Self {
-        Self { snapshot: Arc::new(snapshot), gzip: OnceCell::new(), zstd: OnceCell::new() }
+        Self {
+            snapshot: Arc::new(snapshot),
+            gzip: OnceCell::new(),
+            zstd: OnceCell::new(),
+        }
+    }
+
+    /// `snapshot` with the compressed forms of its predecessor, where the text is the same.
+    fn after(previous: &Self, snapshot: Snapshot) -> Self {
+        if snapshot.etag() != previous.snapshot.etag() {
+            return Self::new(snapshot);
+        }
+        Self {
+            snapshot: Arc::new(snapshot),
+            gzip: previous.gzip.clone(),
+            zstd: previous.zstd.clone(),
+        }
     }
 
     fn slot(&self, coding: Coding) -> &OnceCell<Bytes> {
@@ -88,6 +106,7 @@ impl Group {
             style,
             published: ArcSwap::from_pointee(Published::new(empty)),
             ready: watch::Sender::new(false),
+            settled: AtomicBool::new(false),
             merging: std::sync::Mutex::new(()),
             changed: Notify::new(),
             gzip_wanted: AtomicBool::new(false),
@@ -112,12 +131,16 @@ impl Group {
         for member in &self.members {
             member.repository.settled().await;
         }
+        self.settled.store(true, Ordering::Release);
         loop {
             if let Err(failure) = self.publish().await {
                 error!(tenant.name = %self.tenant, error = %failure.chain(), "cannot publish the index of `{}`", self.tenant);
             }
             // Someone may be uploading hundreds of charts: the expensive forms wait until it is quiet.
-            while tokio::time::timeout(QUIET, self.changed.notified()).await.is_ok() {
+            while tokio::time::timeout(QUIET, self.changed.notified())
+                .await
+                .is_ok()
+            {
                 let _ = self.publish().await;
             }
             self.prepare().await;
@@ -130,7 +153,12 @@ impl Group {
         let group = self.clone();
         tokio::task::spawn_blocking(move || group.merge())
             .await
-            .map_err(|failure| Error::internal(format!("merging the index of `{}` ended early", self.tenant), failure))
+            .map_err(|failure| {
+                Error::internal(
+                    format!("merging the index of `{}` ended early", self.tenant),
+                    failure,
+                )
+            })
     }
 
     /// The current index.
@@ -181,7 +209,9 @@ impl Group {
         for member in &self.members {
             match member.repository.freshness() {
                 Freshness::Fresh { age: other } => (age, known) = (age.max(other), true),
-                Freshness::Stale { age: other } => (age, known, stale) = (age.max(other), true, true),
+                Freshness::Stale { age: other } => {
+                    (age, known, stale) = (age.max(other), true, true)
+                }
                 // The rest is a copy that lacks something.
                 Freshness::Unknown => stale = true,
             }
@@ -209,13 +239,22 @@ impl Group {
             Some((member.repository.clone(), found.entry.clone()))
         });
         let Some((repository, entry)) = found else {
-            return Err(Error::not_found(format!("chart `{file}` does not exist in `{}`", self.tenant)));
+            return Err(Error::not_found(format!(
+                "chart `{file}` does not exist in `{}`",
+                self.tenant
+            )));
         };
-        if file.is_provenance() { repository.provenance(&entry).await } else { repository.archive(&entry).await }
+        if file.is_provenance() {
+            repository.provenance(&entry).await
+        } else {
+            repository.archive(&entry).await
+        }
     }
 
     fn merge(&self) {
-        let Ok(_one_at_a_time) = self.merging.lock() else { return };
+        let Ok(_one_at_a_time) = self.merging.lock() else {
+            return;
+        };
         let members: Vec<Member> = self
             .members
             .iter()
@@ -227,12 +266,18 @@ impl Group {
             .collect();
         let previous = self.snapshot();
         let snapshot = Snapshot::merge(&members, self.style, Some(&previous), self.clock.now());
-        self.metrics.index_versions(self.tenant.label(), snapshot.versions());
-        if snapshot.etag() != previous.etag() || !self.is_ready() {
-            debug!(tenant.name = %self.tenant, versions = snapshot.versions(), "published the index of `{}`", self.tenant);
-            self.published.store(Arc::new(Published::new(snapshot)));
+        self.metrics
+            .index_versions(self.tenant.label(), snapshot.versions());
+        // Also with the same text: a version may come from another place now.
+        let published = Published::after(&self.published(), snapshot);
+        if published.snapshot.etag() != previous.etag() {
+            debug!(tenant.name = %self.tenant, versions = published.snapshot.versions(), "published the index of `{}`", self.tenant);
         }
-        self.ready.send_if_modified(|ready| !std::mem::replace(ready, true));
+        self.published.store(Arc::new(published));
+        if self.settled.load(Ordering::Acquire) {
+            self.ready
+                .send_if_modified(|ready| !std::mem::replace(ready, true));
+        }
     }
 
     /// One contiguous body and the compressed forms that somebody has asked for before.
@@ -241,9 +286,12 @@ impl Group {
         if before.snapshot.contiguous().is_none() {
             let group = self.clone();
             let _ = tokio::task::spawn_blocking(move || {
-                let Ok(_one_at_a_time) = group.merging.lock() else { return };
+                let Ok(_one_at_a_time) = group.merging.lock() else {
+                    return;
+                };
                 let current = group.snapshot();
-                group.published.store(Arc::new(Published::new(current.compact())));
+                let compact = Published::after(&group.published(), current.compact());
+                group.published.store(Arc::new(compact));
             })
             .await;
         }
@@ -262,9 +310,9 @@ impl Group {
         let prepared = published
             .slot(coding)
             .get_or_try_init(|| async {
-                tokio::task::spawn_blocking(work)
-                    .await
-                    .map_err(|failure| Error::internal("compressing an index ended early", failure))?
+                tokio::task::spawn_blocking(work).await.map_err(|failure| {
+                    Error::internal("compressing an index ended early", failure)
+                })?
             })
             .await;
         if let Err(failure) = prepared {

@@ -30,7 +30,12 @@ impl HostedRepository {
     pub async fn file(store: &Hosted, file: &FileName) -> Result<Artifact> {
         let stored = store.open_file(file).await?;
         let content = Content::Stored(Arc::new(stored.file), stored.len);
-        Ok(Artifact { content, origin: Origin::Hosted, digest: stored.digest, warning: None })
+        Ok(Artifact {
+            content,
+            origin: Origin::Hosted,
+            digest: stored.digest,
+            warning: None,
+        })
     }
 
     async fn stored(&self, entry: &Entry, suffix: &str) -> Result<Artifact> {
@@ -54,7 +59,9 @@ impl ChartRepository for HostedRepository {
     }
 
     fn freshness(&self) -> Freshness {
-        Freshness::Fresh { age: Duration::ZERO }
+        Freshness::Fresh {
+            age: Duration::ZERO,
+        }
     }
 
     async fn settled(&self) {}

@@ -189,7 +189,10 @@ impl Proxy {
             };
         }
         let outcome = if self.offline {
-            Err(Error::unavailable(format!("upstream `{}` is not asked, because chartgate runs offline", self.config.name)))
+            Err(Error::unavailable(format!(
+                "upstream `{}` is not asked, because chartgate runs offline",
+                self.config.name
+            )))
         } else {
             self.attempt(rule).await
         };
@@ -213,8 +216,14 @@ impl Proxy {
                 Freshness::Unknown => "unknown",
             },
             age_seconds: age.map(|age| age.as_secs()),
-            last_error: state.failure.as_ref().map(|failure| failure.message.clone()),
-            failing_since: state.failure.as_ref().map(|failure| failure.since.to_string()),
+            last_error: state
+                .failure
+                .as_ref()
+                .map(|failure| failure.message.clone()),
+            failing_since: state
+                .failure
+                .as_ref()
+                .map(|failure| failure.since.to_string()),
             failures: state.failure.as_ref().map_or(0, |failure| failure.attempts),
             charts: state.shown.chart_count(),
             versions: state.shown.versions(),
@@ -225,32 +234,47 @@ impl Proxy {
     /// Writes the gauges that change with time alone.
     pub fn observe(&self) {
         if let Some(at) = self.state.load().confirmed_at {
-            self.metrics.upstream_index_age(&self.config.name, self.clock.since(at));
+            self.metrics
+                .upstream_index_age(&self.config.name, self.clock.since(at));
         }
     }
 
     async fn attempt(&self, rule: ShrinkRule) -> Result<()> {
         let held = self.state.load_full();
-        let validators = if held.published.is_some() { held.validators.as_ref() } else { None };
+        let validators = if held.published.is_some() {
+            held.validators.as_ref()
+        } else {
+            None
+        };
         let (published, validators) = match self.upstream.fetch_index(validators).await? {
             IndexReply::NotModified => {
                 self.confirm(&held);
                 return Ok(());
             }
-            IndexReply::Text { text, base, validators } => {
+            IndexReply::Text {
+                text,
+                base,
+                validators,
+            } => {
                 let fingerprint = xxhash_rust::xxh3::xxh3_64(&text);
                 if held.published.is_some() && fingerprint == held.fingerprint {
-                    self.confirm(&State { validators: Some(validators), ..(*held).clone() });
+                    self.confirm(&State {
+                        validators: Some(validators),
+                        ..(*held).clone()
+                    });
                     return Ok(());
                 }
                 let previous = held.published.clone();
-                let index = blocking(move || SourceIndex::ingest(&text, &base, previous.as_deref())).await??;
+                let index =
+                    blocking(move || SourceIndex::ingest(&text, &base, previous.as_deref()))
+                        .await??;
                 (Arc::new(index), Some((validators, fingerprint)))
             }
         };
         self.refuse_shrunken(&held, &published, rule)?;
         let shown = self.with_removed(&held, &published).await?;
-        let (validators, fingerprint) = validators.map_or((None, 0), |(validators, print)| (Some(validators), print));
+        let (validators, fingerprint) =
+            validators.map_or((None, 0), |(validators, print)| (Some(validators), print));
         let state = State {
             published: Some(published),
             shown,
@@ -262,13 +286,13 @@ impl Proxy {
         self.report(&state.shown);
         self.confirm(&state);
         info!(
-                upstream.name = %self.config.name,
-                charts = state.shown.chart_count(),
-                versions = state.shown.versions(),
-                dropped = state.shown.report().dropped.total,
-                "published a new index of upstream `{}`",
-                self.config.name
-            );
+            upstream.name = %self.config.name,
+            charts = state.shown.chart_count(),
+            versions = state.shown.versions(),
+            dropped = state.shown.report().dropped.total,
+            "published a new index of upstream `{}`",
+            self.config.name
+        );
         self.keep().await;
         Ok(())
     }
@@ -280,8 +304,13 @@ impl Proxy {
             info!(upstream.name = %self.config.name, "upstream `{}` answers again after {} failed attempts", self.config.name, failure.attempts);
         }
         let changed = before.published.is_none() || !Arc::ptr_eq(&before.shown, &state.shown);
-        self.state.store(Arc::new(State { confirmed_at: Some(self.clock.now()), failure: None, ..state.clone() }));
-        self.metrics.upstream_index_age(&self.config.name, Duration::ZERO);
+        self.state.store(Arc::new(State {
+            confirmed_at: Some(self.clock.now()),
+            failure: None,
+            ..state.clone()
+        }));
+        self.metrics
+            .upstream_index_age(&self.config.name, Duration::ZERO);
         if changed {
             self.changes.send_modify(|generation| *generation += 1);
         }
@@ -290,26 +319,53 @@ impl Proxy {
     fn record_failure(&self, error: &Error) {
         let state = self.state.load_full();
         let message = error.message().to_owned();
-        let (since, attempts) =
-            state.failure.as_ref().map_or((self.clock.now(), 1), |failure| (failure.since, failure.attempts + 1));
+        let (since, attempts) = state
+            .failure
+            .as_ref()
+            .map_or((self.clock.now(), 1), |failure| {
+                (failure.since, failure.attempts + 1)
+            });
         let held = match state.confirmed_at {
             Some(at) => format!("serving the copy from {at:.0}"),
             None => "nothing of it is held yet".to_owned(),
         };
-        if attempts == 1 || state.failure.as_ref().is_some_and(|failure| failure.message != message) {
+        if attempts == 1
+            || state
+                .failure
+                .as_ref()
+                .is_some_and(|failure| failure.message != message)
+        {
             warn!(upstream.name = %self.config.name, error = %error.chain(), "{message}; {held}");
         } else {
             debug!(upstream.name = %self.config.name, attempts, error = %error.chain(), "{message}; {held}");
         }
-        let failure = Failure { message, since, attempts, retry_after: error.retry_after() };
-        self.state.store(Arc::new(State { failure: Some(failure), ..(*state).clone() }));
+        let failure = Failure {
+            message,
+            since,
+            attempts,
+            retry_after: error.retry_after(),
+        };
+        self.state.store(Arc::new(State {
+            failure: Some(failure),
+            ..(*state).clone()
+        }));
     }
 
     /// An index that lost most of its versions is more likely half of one than news.
-    fn refuse_shrunken(&self, held: &State, new: &Arc<SourceIndex>, rule: ShrinkRule) -> Result<()> {
-        let Some(previous) = held.published.as_ref().filter(|index| index.versions() > 0) else { return Ok(()) };
+    fn refuse_shrunken(
+        &self,
+        held: &State,
+        new: &Arc<SourceIndex>,
+        rule: ShrinkRule,
+    ) -> Result<()> {
+        let Some(previous) = held.published.as_ref().filter(|index| index.versions() > 0) else {
+            return Ok(());
+        };
         let lost = new.lost_since(previous);
-        #[expect(clippy::cast_precision_loss, reason = "counts of versions are far below 2^52")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "counts of versions are far below 2^52"
+        )]
         let share = lost as f64 / previous.versions() as f64;
         if rule == ShrinkRule::Accept || share <= self.config.max_shrink {
             return Ok(());
@@ -323,18 +379,25 @@ impl Proxy {
     }
 
     /// Adds versions that the upstream removed and whose bytes are still held, where configured.
-    async fn with_removed(&self, held: &State, published: &Arc<SourceIndex>) -> Result<Arc<SourceIndex>> {
+    async fn with_removed(
+        &self,
+        held: &State,
+        published: &Arc<SourceIndex>,
+    ) -> Result<Arc<SourceIndex>> {
         if !self.config.keep_removed || held.published.is_none() {
             return Ok(published.clone());
         }
         let (cache, previous, new) = (self.cache.clone(), held.shown.clone(), published.clone());
         let is_held = move |entry: &Entry| entry.digest.is_some_and(|digest| cache.holds(&digest));
-        Ok(Arc::new(blocking(move || new.carry_over(&previous, is_held)).await?))
+        Ok(Arc::new(
+            blocking(move || new.carry_over(&previous, is_held)).await?,
+        ))
     }
 
     fn report(&self, index: &SourceIndex) {
         for (reason, entries) in &index.report().dropped.by_reason {
-            self.metrics.index_dropped(&self.config.name, reason.label(), *entries);
+            self.metrics
+                .index_dropped(&self.config.name, reason.label(), *entries);
         }
     }
 
@@ -343,20 +406,31 @@ impl Proxy {
         let state = self.state.load();
         let pause = match (&state.failure, state.confirmed_at) {
             (Some(failure), _) => {
-                let doubled = FIRST_BACKOFF.saturating_mul(1 << (failure.attempts.saturating_sub(1)).min(16));
-                failure.retry_after.unwrap_or(doubled).min(self.config.refresh.max(FIRST_BACKOFF))
+                let doubled =
+                    FIRST_BACKOFF.saturating_mul(1 << (failure.attempts.saturating_sub(1)).min(16));
+                failure
+                    .retry_after
+                    .unwrap_or(doubled)
+                    .min(self.config.refresh.max(FIRST_BACKOFF))
             }
             (None, Some(at)) => self.config.refresh.saturating_sub(self.clock.since(at)),
             (None, None) => return Duration::ZERO,
         };
         // A start must not wait for a kept index to grow old, and replicas must not ask in step.
-        if self.attempts.load(Ordering::Acquire) == 0 { Duration::ZERO } else { jittered(pause) }
+        if self.attempts.load(Ordering::Acquire) == 0 {
+            Duration::ZERO
+        } else {
+            jittered(pause)
+        }
     }
 
     /// Digests that duplicates of this version name in the same index: the bytes may be theirs.
     fn alternates(&self, entry: &Entry) -> Vec<Digest> {
         let index = self.index();
-        index.get(&entry.name).map(|chart| chart.alternates(entry.version.as_str()).to_vec()).unwrap_or_default()
+        index
+            .get(&entry.name)
+            .map(|chart| chart.alternates(entry.version.as_str()).to_vec())
+            .unwrap_or_default()
     }
 
     fn document_name(&self) -> String {
@@ -366,11 +440,18 @@ impl Proxy {
     /// Keeps what is shown, so that a restart with a dead upstream serves at once.
     async fn keep(&self) {
         let state = self.state.load_full();
-        let (Some(published), Some(confirmed_at)) = (state.published.clone(), state.confirmed_at) else { return };
+        let (Some(published), Some(confirmed_at)) = (state.published.clone(), state.confirmed_at)
+        else {
+            return;
+        };
         let (shown, validators) = (state.shown.clone(), state.validators.clone());
         let document = blocking(move || {
             let published_bytes = kept::to_bytes(&published);
-            let shown_bytes = if Arc::ptr_eq(&shown, &published) { Vec::new() } else { kept::to_bytes(&shown) };
+            let shown_bytes = if Arc::ptr_eq(&shown, &published) {
+                Vec::new()
+            } else {
+                kept::to_bytes(&shown)
+            };
             let head = KeptHead {
                 confirmed_at: confirmed_at.as_millisecond(),
                 validators,
@@ -385,7 +466,11 @@ impl Proxy {
         })
         .await;
         let written = match document {
-            Ok(document) => self.cache.put_document(&self.document_name(), document).await,
+            Ok(document) => {
+                self.cache
+                    .put_document(&self.document_name(), document)
+                    .await
+            }
             Err(error) => Err(error),
         };
         if let Err(error) = written {
@@ -395,8 +480,13 @@ impl Proxy {
     }
 
     async fn load_kept(&self) {
-        let Some(document) = self.cache.get_document(&self.document_name()).await else { return };
-        match blocking(move || read_kept(&document)).await.and_then(|kept| kept) {
+        let Some(document) = self.cache.get_document(&self.document_name()).await else {
+            return;
+        };
+        match blocking(move || read_kept(&document))
+            .await
+            .and_then(|kept| kept)
+        {
             Ok((head, published, shown)) => {
                 self.report(&shown);
                 self.state.store(Arc::new(State {
@@ -449,8 +539,12 @@ impl ChartRepository for Proxy {
         let state = self.state.load();
         match (state.confirmed_at, &state.failure) {
             (None, _) => Freshness::Unknown,
-            (Some(at), None) => Freshness::Fresh { age: self.clock.since(at) },
-            (Some(at), Some(_)) => Freshness::Stale { age: self.clock.since(at) },
+            (Some(at), None) => Freshness::Fresh {
+                age: self.clock.since(at),
+            },
+            (Some(at), Some(_)) => Freshness::Stale {
+                age: self.clock.since(at),
+            },
         }
     }
 
@@ -481,16 +575,25 @@ impl ChartRepository for Proxy {
             }
         }
         Err(failure.unwrap_or_else(|| {
-            Error::not_found(format!("upstream `{}` names no URL for `{}`", self.config.name, entry.file_name()))
+            Error::not_found(format!(
+                "upstream `{}` names no URL for `{}`",
+                self.config.name,
+                entry.file_name()
+            ))
         }))
     }
 
     async fn provenance(&self, entry: &Arc<Entry>) -> Result<Artifact> {
         let Some(url) = entry.urls.first() else {
-            return Err(Error::not_found(format!("`{}.prov` does not exist", entry.file_name())));
+            return Err(Error::not_found(format!(
+                "`{}.prov` does not exist",
+                entry.file_name()
+            )));
         };
         // A provenance file belongs to one archive: under its digest it never goes stale.
-        let version = entry.digest.map_or_else(|| url.to_string(), |digest| digest.to_hex());
+        let version = entry
+            .digest
+            .map_or_else(|| url.to_string(), |digest| digest.to_hex());
         let request = FillRequest {
             name: format!("prov/{}/{version}/{url}", self.config.name),
             expect: None,
@@ -541,7 +644,9 @@ impl FillSource for Origins {
         match self.file {
             FileKind::Archive => self.upstream.open(&self.url, offset).await,
             // Too small to resume: it starts again.
-            FileKind::Provenance if offset > 0 => Err(Error::unavailable(format!("`{}.prov` broke off", self.url))),
+            FileKind::Provenance if offset > 0 => {
+                Err(Error::unavailable(format!("`{}.prov` broke off", self.url)))
+            }
             FileKind::Provenance => self.upstream.open_provenance(&self.url).await,
         }
     }
@@ -559,8 +664,14 @@ fn artifact(object: Object) -> Artifact {
         cache::Status::Hit => Origin::Hit,
         cache::Status::Miss => Origin::Miss,
     };
-    let warning = (!object.is_verified()).then(|| "the bytes do not have the digest that the index names".to_owned());
-    Artifact { digest: object.digest(), content: Content::Cached(object), origin, warning }
+    let warning = (!object.is_verified())
+        .then(|| "the bytes do not have the digest that the index names".to_owned());
+    Artifact {
+        digest: object.digest(),
+        content: Content::Cached(object),
+        origin,
+        warning,
+    }
 }
 
 /// Of several failures, the one that says most: a fact beats a fault that may pass.
@@ -574,19 +685,26 @@ fn prefer(first: Option<Error>, second: Error) -> Error {
 fn read_kept(document: &[u8]) -> Result<(KeptHead, Arc<SourceIndex>, Arc<SourceIndex>)> {
     let torn = || Error::invalid("the kept document is torn");
     let end = memchr::memchr(b'\n', document).ok_or_else(torn)?;
-    let head: KeptHead = serde_json::from_slice(&document[..end]).map_err(|error| torn().with_source(error))?;
+    let head: KeptHead =
+        serde_json::from_slice(&document[..end]).map_err(|error| torn().with_source(error))?;
     let body = &document[end + 1..];
     if head.published.checked_add(head.shown) != Some(body.len()) {
         return Err(torn());
     }
     let (published, shown) = body.split_at(head.published);
     let published = Arc::new(kept::from_bytes(published)?);
-    let shown = if shown.is_empty() { published.clone() } else { Arc::new(kept::from_bytes(shown)?) };
+    let shown = if shown.is_empty() {
+        published.clone()
+    } else {
+        Arc::new(kept::from_bytes(shown)?)
+    };
     Ok((head, published, shown))
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| Error::internal("a background computation ended early", error))
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| Error::internal("a background computation ended early", error))
 }
 
 /// Between 90 % and 110 % of `pause`.
