@@ -3,7 +3,7 @@
 //! The map, lowest layer first; modules use lower layers only (`tests/tidy.rs` keeps it so):
 //!
 //! 0. vocabulary, no I/O: [`error`] [`clock`] [`names`] [`digest`] [`http`] [`chart`] [`index`] [`config`]
-//! 1. mechanisms: [`metrics`]
+//! 1. mechanisms: [`metrics`] [`store`]
 
 pub mod chart;
 pub mod clock;
@@ -14,3 +14,4 @@ pub mod http;
 pub mod index;
 pub mod metrics;
 pub mod names;
+pub mod store;
