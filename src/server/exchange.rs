@@ -1,0 +1,238 @@
+//! One request and its answer, over HTTP/1.1 and HTTP/2 alike: the adapter between pingora and a [`super::Handler`].
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use futures_util::FutureExt as _;
+use http::Version;
+use pingora::ErrorType;
+use pingora::apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream};
+use pingora::protocols::http::ServerSession;
+use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
+use pingora::server::ShutdownWatch;
+use tokio::time::timeout;
+
+use super::Outcome;
+use super::body::{self, Incoming, Rest};
+use super::connection::{Connection, HEAD_TIME, IDLE_TIME};
+use super::head;
+use super::respond::{self, Asked, Written};
+use crate::http::{Method, Request, Response, StatusCode};
+
+/// Receive windows that let uploads over long links run at speed; the connection's bounds what one client can make us hold.
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 4 << 20;
+/// How long the rest of a head that was refused is read, so that the refusal arrives.
+const REFUSAL_TIME: Duration = Duration::from_secs(1);
+const REFUSAL_BYTES: usize = 4 << 20;
+
+#[async_trait]
+impl HttpServerApp for Connection {
+    async fn process_new_http(
+        self: &Arc<Self>,
+        mut session: ServerSession,
+        shutdown: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        if session.is_http2() {
+            // A stream runs on a task of its own, which outlives its connection.
+            tokio::select! {
+                biased;
+                () = self.front.killed() => {}
+                () = self.answer_http2(&mut session, shutdown) => {}
+            }
+            return None;
+        }
+        self.answer_http1(session, shutdown).await
+    }
+
+    fn h2_options(&self) -> Option<H2Options> {
+        let mut options = default_h2_options();
+        options.initial_window_size(STREAM_WINDOW);
+        options.initial_connection_window_size(CONNECTION_WINDOW);
+        Some(options)
+    }
+
+    fn server_options(&self) -> Option<&HttpServerOptions> {
+        Some(self.options())
+    }
+}
+
+impl Connection {
+    async fn answer_http1(
+        &self,
+        mut session: ServerSession,
+        shutdown: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        // 1. The head, within a total time: pingora's timeout is per read.
+        let limit = match self.is_reused() {
+            true => IDLE_TIME + HEAD_TIME,
+            false => HEAD_TIME,
+        };
+        let read = self
+            .front
+            .patiently(shutdown, limit, session.read_request());
+        match read.await? {
+            Ok(true) => {}
+            Ok(false) => return None,
+            Err(err) if matches!(err.etype(), ErrorType::InvalidHTTPHeader) => {
+                let refusal = head::unparsable(&err.to_string());
+                self.refuse(&mut session, refusal).await;
+                return None;
+            }
+            Err(_) => return None,
+        }
+        self.count_request();
+        let request = match head::read(&session, self) {
+            Ok(request) => request,
+            Err(refusal) => {
+                self.refuse(&mut session, refusal).await;
+                return None;
+            }
+        };
+        // 2. Parsing has reset the keep-alive time to forever; `None` is the client's wish or a doubtful framing.
+        let keep = session.get_keepalive().is_some();
+        session.set_read_timeout(Some(body::READ_TIME));
+        if let ServerSession::H1(session) = &mut session {
+            session.set_pipelining_enabled(true);
+        }
+        // 3. The handler.
+        let started = Instant::now();
+        let (response, rest) = self.handle(&request, &mut session).await;
+        // 4. Whether another request may follow. Drain may have begun meanwhile: the client is told by `Connection: close`.
+        let reusable = keep && matches!(rest, Rest::None | Rest::Short) && !*shutdown.borrow();
+        session.set_keepalive(reusable.then_some(IDLE_TIME.as_secs()));
+        if let ServerSession::H1(session) = &mut session {
+            session.set_close_on_response_before_downstream_finish(!reusable);
+        }
+        // 5. The answer, and then what the handler left of the request.
+        let version = session.req_header().version;
+        let written = self.write(&mut session, &request, version, response).await;
+        let clean = match rest {
+            Rest::None => true,
+            Rest::Short | Rest::Long if written.complete => body::discard(&mut session).await,
+            Rest::Short | Rest::Long | Rest::Broken => false,
+        };
+        self.finish(&request, written, started);
+        if !written.complete {
+            return None;
+        }
+        if !clean {
+            session.shutdown().await;
+            return None;
+        }
+        // 6. The connection, for the next request or to be closed.
+        let settings = HttpPersistentSettings::for_session(&session);
+        let stream = session.finish().await.ok()??;
+        Some(ReusedHttpStream::from_reusable_stream(stream, settings))
+    }
+
+    async fn answer_http2(&self, session: &mut ServerSession, _shutdown: &ShutdownWatch) {
+        self.count_request();
+        let request = match head::read(session, self) {
+            Ok(request) => request,
+            Err(refusal) => {
+                let id = self.front.ids.make();
+                let asked = Asked {
+                    method: &session.req_header().method.clone(),
+                    version: Version::HTTP_2,
+                    id: &id,
+                };
+                let written = respond::write(session, asked, refusal).await;
+                if written.complete {
+                    body::discard(session).await;
+                }
+                return;
+            }
+        };
+        let started = Instant::now();
+        let (response, rest) = self.handle(&request, session).await;
+        let written = self
+            .write(session, &request, Version::HTTP_2, response)
+            .await;
+        self.finish(&request, written, started);
+        if written.complete && matches!(rest, Rest::Short | Rest::Long) {
+            body::discard(session).await;
+        }
+    }
+
+    /// Asks the handler. A panic is logged by the panic hook and answered with 500.
+    async fn handle(&self, request: &Request, session: &mut ServerSession) -> (Response, Rest) {
+        let mut incoming = Incoming::new(session);
+        let answer = self.front.handler.handle(request, &mut incoming);
+        let response = AssertUnwindSafe(answer).catch_unwind().await;
+        let response = response.unwrap_or_else(|_| {
+            tracing::error!(request.id = %request.id, "answering {} {} panicked", request.method, request.path);
+            let text = format!("an internal error occurred; its log has the id `{}`", request.id);
+            Response::text(StatusCode::INTERNAL_SERVER_ERROR, text)
+        });
+        (response, incoming.rest())
+    }
+
+    async fn write(
+        &self,
+        session: &mut ServerSession,
+        request: &Request,
+        version: Version,
+        response: Response,
+    ) -> Written {
+        let asked = Asked {
+            method: &request.method,
+            version,
+            id: &request.id,
+        };
+        let status = response.status;
+        let write = AssertUnwindSafe(respond::write(session, asked, response)).catch_unwind();
+        match write.await {
+            Ok(written) => written,
+            Err(_) => {
+                tracing::error!(request.id = %request.id, "the body of {} {} panicked", request.method, request.path);
+                session.shutdown().await;
+                Written {
+                    status,
+                    bytes: 0,
+                    complete: false,
+                }
+            }
+        }
+    }
+
+    fn finish(&self, request: &Request, written: Written, started: Instant) {
+        let outcome = Outcome {
+            status: written.status,
+            bytes_sent: written.bytes,
+            duration: started.elapsed(),
+            aborted: !written.complete,
+        };
+        self.front.handler.finished(request, &outcome);
+    }
+
+    /// Answers a head that no handler sees, and closes the connection so that the answer arrives.
+    async fn refuse(&self, session: &mut ServerSession, refusal: Response) {
+        let id = self.front.ids.make();
+        session.set_keepalive(None);
+        let asked = Asked {
+            method: &Method::GET,
+            version: Version::HTTP_11,
+            id: &id,
+        };
+        let written = respond::write(session, asked, refusal).await;
+        if !written.complete {
+            return;
+        }
+        session.shutdown().await;
+        let ServerSession::H1(session) = session else {
+            return;
+        };
+        // Our side is closed; what the client still sends is read, because unread bytes would reset the connection.
+        let rest = async {
+            for _ in 0..REFUSAL_BYTES {
+                if !matches!(session.idle().await, Ok(1..)) {
+                    return;
+                }
+            }
+        };
+        let _ = timeout(REFUSAL_TIME, rest).await;
+    }
+}

@@ -1,0 +1,226 @@
+//! A request's head: from pingora's to ours, or the reason to refuse it.
+//!
+//! pingora has parsed it and checked framing and duplicate hosts; here is what it leaves to the application: sizes, form of
+//! the target, `Host`, CONNECT, both framings at once, control characters.
+
+use std::sync::Arc;
+
+use http::{HeaderName, Version};
+use percent_encoding::{CONTROLS, percent_encode};
+use pingora::http::RequestHeader;
+use pingora::protocols::http::ServerSession;
+
+use super::connection::Connection;
+use crate::http::{HeaderMap, Method, Request, Response, StatusCode, header};
+
+/// Longest request target, in bytes.
+const MAX_TARGET: usize = 8 * 1024;
+/// Largest head, in bytes. HTTP/2 has the same limit from pingora.
+const MAX_HEAD: usize = 64 * 1024;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Reads the head that `session` holds. The error is the answer to give.
+pub(super) fn read(session: &ServerSession, connection: &Connection) -> Result<Request, Response> {
+    let head = session.req_header();
+    if let ServerSession::H1(session) = session {
+        check_http1(head, &session.get_headers_raw_bytes())?;
+    }
+    if head.method == Method::CONNECT {
+        let refusal = refuse(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "this is not a proxy: CONNECT is not answered",
+        );
+        return Err(refusal.with_header(header::ALLOW, ALLOWED));
+    }
+    let target = target(head)?;
+    let (path, query) = match target.split_once('?') {
+        Some((path, query)) => (path, Some(query.to_owned())),
+        None => (target.as_str(), None),
+    };
+    if has_control(path) {
+        return Err(bad("the path has control characters"));
+    }
+    Ok(Request {
+        method: head.method.clone(),
+        path: path.to_owned(),
+        query,
+        headers: head.headers.clone(),
+        peer: connection.peer,
+        certificate_subject: connection.subject.as_ref().map(Arc::clone),
+        id: request_id(&head.headers).map_or_else(|| connection.front.ids.make(), str::to_owned),
+    })
+}
+
+/// The answer to a head that pingora could not parse.
+pub(super) fn unparsable(reason: &str) -> Response {
+    let large = reason.contains("larger than") || reason.contains("too many headers");
+    if large {
+        return too_large();
+    }
+    bad("the request is malformed")
+}
+
+fn check_http1(head: &RequestHeader, raw: &[u8]) -> Result<(), Response> {
+    if raw.len() > MAX_HEAD {
+        return Err(match head.raw_path().len() > MAX_TARGET {
+            true => too_long(),
+            false => too_large(),
+        });
+    }
+    let host = head.headers.contains_key(header::HOST);
+    if head.version == Version::HTTP_11 && !host {
+        return Err(bad("the request has no Host header"));
+    }
+    // pingora has removed the length by now and would read the body as chunked (RFC 9112 §6.3 allows either); two framings
+    // in one request are how requests are smuggled past whatever stands in front.
+    if head.headers.contains_key(header::TRANSFER_ENCODING) && has_line(raw, b"content-length") {
+        return Err(bad(
+            "the request has both Content-Length and Transfer-Encoding",
+        ));
+    }
+    Ok(())
+}
+
+fn has_line(raw: &[u8], name: &[u8]) -> bool {
+    raw.split(|byte| *byte == b'\n').any(|line| {
+        let end = line.iter().position(|byte| *byte == b':');
+        end.is_some_and(|end| line[..end].trim_ascii().eq_ignore_ascii_case(name))
+    })
+}
+
+/// Path and query in origin form, percent-encoded.
+fn target(head: &RequestHeader) -> Result<String, Response> {
+    let raw = head.raw_path();
+    if raw.len() > MAX_TARGET {
+        return Err(too_long());
+    }
+    if !head.raw_path_is_utf8() {
+        return Err(bad("the path is not valid UTF-8"));
+    }
+    let target = match raw {
+        [b'/', ..] => raw,
+        // Absolute form (RFC 9112 §3.2.2); that its host agrees with `Host` has been checked.
+        _ if is_absolute(raw) => head
+            .uri
+            .path_and_query()
+            .map_or(b"/".as_slice(), |path| path.as_str().as_bytes()),
+        b"*" if head.method == Method::OPTIONS => {
+            let answer = Response::new(StatusCode::NO_CONTENT, crate::http::Body::Empty);
+            return Err(answer.with_header(header::ALLOW, ALLOWED));
+        }
+        _ => return Err(bad("the request target is neither a path nor a URL")),
+    };
+    // Bytes beyond ASCII may come raw; handlers see one form only.
+    Ok(percent_encode(target, CONTROLS).to_string())
+}
+
+fn is_absolute(raw: &[u8]) -> bool {
+    let starts = |scheme: &[u8]| {
+        raw.get(..scheme.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+    };
+    starts(b"http://") || starts(b"https://")
+}
+
+/// Control characters, which pingora lets through in percent-encoded form only: no name has them, and file systems and
+/// logs are better off without.
+fn has_control(path: &str) -> bool {
+    let bytes = path.as_bytes();
+    memchr::memchr_iter(b'%', bytes).any(|at| match bytes.get(at + 1..at + 3) {
+        Some([b'0' | b'1', _]) => true,
+        Some([b'7', last]) => last.eq_ignore_ascii_case(&b'f'),
+        _ => false,
+    })
+}
+
+/// The client's id where it is fit for a log line and a header.
+fn request_id(headers: &HeaderMap) -> Option<&str> {
+    let id = headers.get(REQUEST_ID)?.to_str().ok()?;
+    let sane = (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic());
+    sane.then_some(id)
+}
+
+fn bad(reason: &str) -> Response {
+    refuse(StatusCode::BAD_REQUEST, reason)
+}
+
+fn too_large() -> Response {
+    refuse(
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        "the request's headers are too many or larger than 64 KiB",
+    )
+}
+
+fn too_long() -> Response {
+    refuse(
+        StatusCode::URI_TOO_LONG,
+        "the request's path is longer than 8 KiB",
+    )
+}
+
+fn refuse(status: StatusCode, reason: &str) -> Response {
+    Response::text(status, reason)
+}
+
+const ALLOWED: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(method: &str, target: &str) -> RequestHeader {
+        RequestHeader::build(method, target.as_bytes(), None).expect("head")
+    }
+
+    fn target_of(method: &str, text: &str) -> Result<String, u16> {
+        target(&head(method, text)).map_err(|refusal| refusal.status.as_u16())
+    }
+
+    #[test]
+    fn targets_are_reduced_to_path_and_query() {
+        for (sent, expected) in [
+            ("/a/../b?c=d", "/a/../b?c=d"),
+            ("/a%2Fb%20c", "/a%2Fb%20c"),
+            ("http://gw.example/index.yaml?x", "/index.yaml?x"),
+            ("HTTPS://gw.example", "/"),
+            ("/f\u{fc}r", "/f%C3%BCr"),
+        ] {
+            assert_eq!(target_of("GET", sent).as_deref(), Ok(expected), "{sent}");
+        }
+    }
+
+    #[test]
+    fn other_forms_are_refused() {
+        assert_eq!(target_of("GET", "gw.example:80"), Err(400));
+        assert_eq!(target_of("GET", "*"), Err(400));
+        assert_eq!(target_of("GET", "?a=b"), Err(400));
+        assert_eq!(target_of("OPTIONS", "*"), Err(204));
+        assert_eq!(
+            target_of("GET", &format!("/{}", "a".repeat(MAX_TARGET))),
+            Err(414)
+        );
+    }
+
+    #[test]
+    fn control_characters_are_found_in_encoded_form() {
+        for path in ["/%00", "/a%0a", "/%1F", "/%7f", "/%7F"] {
+            assert!(has_control(path), "{path}");
+        }
+        for path in ["/%20", "/%7e", "/100%", "/%", "/%2500"] {
+            assert!(!has_control(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn ids_of_clients_are_kept_only_where_sane() {
+        let with = |id: &str| {
+            let value = id.parse().expect("header");
+            HeaderMap::from_iter([(REQUEST_ID, value)])
+        };
+        assert_eq!(request_id(&with("a-1")), Some("a-1"));
+        assert_eq!(request_id(&with("a b")), None);
+        assert_eq!(request_id(&with(&"a".repeat(129))), None);
+        assert_eq!(request_id(&HeaderMap::new()), None);
+    }
+}
