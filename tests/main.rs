@@ -1,3 +1,4 @@
 //! The integration tests, one module per surface.
 
 mod cache;
+mod suites;

@@ -72,7 +72,9 @@ impl Ledger {
             return opened;
         }
         tracing::warn!(file = %path.display(), "the cache's ledger is damaged; it is rebuilt from the files");
-        if let Err(error) = std::fs::remove_file(path) {
+        if let Err(error) = std::fs::remove_file(path)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
             tracing::warn!(file = %path.display(), %error, "cannot remove the damaged ledger");
         }
         Self::start(path).unwrap_or_else(|| {
@@ -139,6 +141,7 @@ impl Ledger {
 /// The life of the thread. Returns early (dropping `loaded`) where the file cannot be used.
 fn run(path: PathBuf, loaded: &mpsc::Sender<Contents>, changes: &mpsc::Receiver<Change>) {
     let mut batch = Batch::default();
+    let _guard = RemoveIfPanicking(path.clone());
     let database = match open(&path) {
         Ok(database) => {
             match load(&database) {
@@ -160,11 +163,26 @@ fn run(path: PathBuf, loaded: &mpsc::Sender<Contents>, changes: &mpsc::Receiver<
         }
         Err(error) => return tracing::warn!(%error, "the cache's ledger cannot be opened"),
     };
-    drop(path);
-    while batch.collect(changes, BATCH_FOR) {
-        batch.write(&database);
+    let mut more = true;
+    while more {
+        more = batch.collect(changes, BATCH_FOR);
+        if let Err(error) = batch.write(&database) {
+            tracing::warn!(%error, "the cache's ledger is damaged; it is rebuilt at the next start");
+            drop(std::fs::remove_file(&path));
+            return;
+        }
     }
-    batch.write(&database);
+}
+
+/// redb finds some damage by a panic. The file is of no use then, and without it the next start rebuilds it.
+struct RemoveIfPanicking(PathBuf);
+
+impl Drop for RemoveIfPanicking {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            drop(std::fs::remove_file(&self.0));
+        }
+    }
 }
 
 /// Collects changes until the other process has released the file. `None`: the cache was closed before that.
@@ -265,19 +283,23 @@ impl Batch {
         }
     }
 
-    /// Writes all changes in one durable transaction. Where that fails they stay for the next one.
-    fn write(&mut self, database: &Database) {
-        if !(self.blobs.is_empty() && self.names.is_empty()) {
-            match self.commit(database) {
-                Ok(()) => {
-                    self.blobs.clear();
-                    self.names.clear();
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "the cache's ledger cannot be written; trying again with the next change");
-                }
+    /// Writes all changes in one durable transaction. Where that fails they stay for the next one. Errors: the file is
+    /// damaged.
+    fn write(&mut self, database: &Database) -> Result<(), redb::Error> {
+        if self.blobs.is_empty() && self.names.is_empty() {
+            return Ok(());
+        }
+        match self.commit(database) {
+            Ok(()) => {
+                self.blobs.clear();
+                self.names.clear();
+            }
+            Err(error @ redb::Error::Corrupted(_)) => return Err(error),
+            Err(error) => {
+                tracing::warn!(%error, "the cache's ledger cannot be written; trying again with the next change");
             }
         }
+        Ok(())
     }
 
     fn commit(&self, database: &Database) -> Result<(), redb::Error> {
