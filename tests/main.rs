@@ -18,3 +18,7 @@ mod process;
 mod requests;
 /// What comes from upstreams, and every way in which it can go wrong.
 mod upstream;
+//! The integration tests, one module per surface.
+
+mod cache;
+mod suites;

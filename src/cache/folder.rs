@@ -47,7 +47,8 @@ impl Folder {
         }
         let tag = root.join("CACHEDIR.TAG");
         if !tag.exists() {
-            fs::write(tag, CACHEDIR_TAG).map_err(wrong)?;
+            // A courtesy to backup tools, not worth a failure.
+            let _ = fs::write(tag, CACHEDIR_TAG);
         }
         remove_leftovers(&root.join("tmp")).map_err(wrong)?;
         let (arriving, lock) = own_folder(&root.join("tmp")).map_err(wrong)?;

@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 use redb::{Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 
 use crate::digest::Digest;
-use crate::error::{Error, Result};
 
 /// The sending side: cheap, never blocks.
 #[derive(Debug)]
@@ -66,31 +65,26 @@ pub(crate) struct Contents {
 
 impl Ledger {
     /// Opens or creates the ledger at `path` and reads it. Blocking: for the blocking pool.
-    pub(crate) fn open(path: &Path) -> Result<(Self, Contents)> {
-        match Self::start(path) {
-            Some(opened) => Ok(opened),
-            None => {
-                tracing::warn!(
-                    file = %path.display(),
-                    "the cache's ledger is damaged; it is rebuilt from the files"
-                );
-                std::fs::remove_file(path).map_err(|error| {
-                    Error::internal(
-                        format!("cannot remove the damaged ledger `{}`", path.display()),
-                        error,
-                    )
-                })?;
-                Self::start(path).ok_or_else(|| {
-                    Error::new(
-                        crate::error::ErrorKind::Internal,
-                        format!(
-                            "cannot create the cache's ledger `{}`; is the folder writable?",
-                            path.display()
-                        ),
-                    )
-                })
-            }
+    ///
+    /// Where that is impossible (a full disk, say) the cache works without one, and forgets names and recency at its end.
+    pub(crate) fn open(path: &Path) -> (Self, Contents) {
+        if let Some(opened) = Self::start(path) {
+            return opened;
         }
+        tracing::warn!(file = %path.display(), "the cache's ledger is damaged; it is rebuilt from the files");
+        if let Err(error) = std::fs::remove_file(path)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(file = %path.display(), %error, "cannot remove the damaged ledger");
+        }
+        Self::start(path).unwrap_or_else(|| {
+            tracing::warn!(file = %path.display(), "the cache works without a ledger; is the disk full?");
+            let ledger = Self {
+                changes: Mutex::new(None),
+                thread: Mutex::new(None),
+            };
+            (ledger, Contents::default())
+        })
     }
 
     /// Sends a change. After [`Ledger::close`] it is dropped.
@@ -147,6 +141,7 @@ impl Ledger {
 /// The life of the thread. Returns early (dropping `loaded`) where the file cannot be used.
 fn run(path: PathBuf, loaded: &mpsc::Sender<Contents>, changes: &mpsc::Receiver<Change>) {
     let mut batch = Batch::default();
+    let _guard = RemoveIfPanicking(path.clone());
     let database = match open(&path) {
         Ok(database) => {
             match load(&database) {
@@ -168,40 +163,60 @@ fn run(path: PathBuf, loaded: &mpsc::Sender<Contents>, changes: &mpsc::Receiver<
         }
         Err(error) => return tracing::warn!(%error, "the cache's ledger cannot be opened"),
     };
-    drop(path);
-    while batch.collect(changes, BATCH_FOR) {
-        batch.write(&database);
+    let mut more = true;
+    while more {
+        more = batch.collect(changes, BATCH_FOR);
+        if let Err(error) = batch.write(&database) {
+            tracing::warn!(%error, "the cache's ledger is damaged; it is rebuilt at the next start");
+            drop(std::fs::remove_file(&path));
+            return;
+        }
     }
-    batch.write(&database);
 }
 
-/// Collects changes until the other process has released the file. `None`: the cache was closed before.
+/// redb finds some damage by a panic. The file is of no use then, and without it the next start rebuilds it.
+struct RemoveIfPanicking(PathBuf);
+
+impl Drop for RemoveIfPanicking {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            drop(std::fs::remove_file(&self.0));
+        }
+    }
+}
+
+/// Collects changes until the other process has released the file. `None`: the cache was closed before that.
 fn wait_for_release(
     path: &Path,
     changes: &mpsc::Receiver<Change>,
     batch: &mut Batch,
 ) -> Option<Database> {
     let mut callback = None;
+    let mut retry = Instant::now() + BUSY_RETRY;
+    let mut closed = false;
     loop {
-        match changes.recv_timeout(BUSY_RETRY) {
+        match changes.recv_timeout(retry.saturating_duration_since(Instant::now())) {
             Ok(Change::WhenReleased(call)) => callback = Some(call),
             Ok(change) => batch.apply(change),
-            Err(RecvTimeoutError::Disconnected) => return None,
-            Err(RecvTimeoutError::Timeout) => {
-                if let Ok(database) = open(path) {
-                    let mut contents = load(&database).ok().unwrap_or_default();
-                    contents
-                        .blobs
-                        .retain(|(digest, _)| !batch.blobs.contains_key(digest));
-                    contents
-                        .names
-                        .retain(|(name, _)| !batch.names.contains_key(name));
-                    if let Some(callback) = callback {
-                        callback(contents);
-                    }
-                    return Some(database);
+            Err(RecvTimeoutError::Disconnected) => closed = true,
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        // Not before there is somebody to tell.
+        if closed || (callback.is_some() && retry <= Instant::now()) {
+            if let Ok(database) = open(path) {
+                let mut contents = load(&database).unwrap_or_default();
+                contents
+                    .names
+                    .retain(|(name, _)| !batch.names.contains_key(name));
+                if let Some(callback) = callback {
+                    callback(contents);
                 }
+                return Some(database);
             }
+            retry = Instant::now() + BUSY_RETRY;
+        }
+        if closed {
+            return None;
         }
     }
 }
@@ -268,19 +283,23 @@ impl Batch {
         }
     }
 
-    /// Writes all changes in one durable transaction. Where that fails they stay for the next one.
-    fn write(&mut self, database: &Database) {
-        if !(self.blobs.is_empty() && self.names.is_empty()) {
-            match self.commit(database) {
-                Ok(()) => {
-                    self.blobs.clear();
-                    self.names.clear();
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "the cache's ledger cannot be written; trying again with the next change");
-                }
+    /// Writes all changes in one durable transaction. Where that fails they stay for the next one. Errors: the file is
+    /// damaged.
+    fn write(&mut self, database: &Database) -> Result<(), redb::Error> {
+        if self.blobs.is_empty() && self.names.is_empty() {
+            return Ok(());
+        }
+        match self.commit(database) {
+            Ok(()) => {
+                self.blobs.clear();
+                self.names.clear();
+            }
+            Err(error @ redb::Error::Corrupted(_)) => return Err(error),
+            Err(error) => {
+                tracing::warn!(%error, "the cache's ledger cannot be written; trying again with the next change");
             }
         }
+        Ok(())
     }
 
     fn commit(&self, database: &Database) -> Result<(), redb::Error> {

@@ -98,7 +98,7 @@ impl Cache {
         let capacity = config.disk;
         let open = move || {
             let folder = Arc::new(Folder::open(dir)?);
-            let (ledger, contents) = Ledger::open(&folder.ledger())?;
+            let (ledger, contents) = Ledger::open(&folder.ledger());
             let ledger = Arc::new(ledger);
             let disk = Arc::new(Disk::new(
                 Arc::clone(&folder),

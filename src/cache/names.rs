@@ -153,7 +153,7 @@ mod tests {
 
     fn names(limit: usize) -> (tempfile::TempDir, Clock, Names) {
         let dir = tempfile::tempdir().expect("a temporary folder");
-        let (ledger, _) = Ledger::open(&dir.path().join("ledger")).expect("ledger");
+        let (ledger, _) = Ledger::open(&dir.path().join("ledger"));
         let clock = Clock::manual(Timestamp::UNIX_EPOCH);
         let mut names = Names::new(Vec::new(), Arc::new(ledger), clock.clone());
         names.limit = limit;

@@ -1,1 +1,188 @@
+//! What only the inside can arrange: a disk that is full.
 
+use std::fs::File;
+use std::io;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::stream;
+use tempfile::TempDir;
+
+use super::*;
+use crate::http::{Body, ByteStream};
+use crate::upstream::Download;
+
+/// A file system with room for so many bytes; removing files is told by hand.
+#[derive(Debug)]
+struct Narrow {
+    room: Mutex<u64>,
+    blobs: std::path::PathBuf,
+    syncs: bool,
+}
+
+impl Narrow {
+    fn used(&self) -> u64 {
+        let shards = std::fs::read_dir(&self.blobs)
+            .into_iter()
+            .flatten()
+            .flatten();
+        let files = shards.flat_map(|shard| std::fs::read_dir(shard.path()).into_iter().flatten());
+        files
+            .flatten()
+            .map(|file| file.metadata().map_or(0, |metadata| metadata.len()))
+            .sum()
+    }
+}
+
+impl Volume for Narrow {
+    fn write(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let room = *self.room.lock().expect("unpoisoned");
+        if self.used() + offset + bytes.len() as u64 > room {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        FileSystem.write(file, bytes, offset)
+    }
+
+    fn sync(&self, file: &File) -> io::Result<()> {
+        match self.syncs {
+            true => FileSystem.sync(file),
+            false => Err(io::ErrorKind::StorageFull.into()),
+        }
+    }
+}
+
+struct Source {
+    bytes: Bytes,
+    opens: AtomicUsize,
+}
+
+#[async_trait]
+impl FillSource for Source {
+    async fn open(&self, offset: u64) -> Result<Download> {
+        self.opens.fetch_add(1, Ordering::SeqCst);
+        let rest = self.bytes.slice(offset as usize..);
+        let chunks: Vec<_> = rest.chunks(100_000).map(Bytes::copy_from_slice).collect();
+        Ok(Download {
+            length: Some(self.bytes.len() as u64),
+            body: ByteStream::new(stream::iter(chunks.into_iter().map(Ok)), None),
+        })
+    }
+}
+
+struct World {
+    cache: Arc<Cache>,
+    volume: Arc<Narrow>,
+    _dir: TempDir,
+}
+
+impl World {
+    async fn new(room: u64, syncs: bool) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let volume = Arc::new(Narrow {
+            room: Mutex::new(room),
+            blobs: dir.path().join("blobs"),
+            syncs,
+        });
+        let config = config::Cache {
+            memory: 0,
+            disk: 1 << 30,
+            redis: None,
+        };
+        let cache = Cache::open_on(
+            volume.clone(),
+            &config,
+            dir.path().to_owned(),
+            Arc::new(Metrics::new()),
+            Clock::system(),
+        );
+        Self {
+            cache: cache.await.expect("the cache opens"),
+            volume,
+            _dir: dir,
+        }
+    }
+
+    async fn fill(&self, seed: u8, length: usize) -> (Object, Bytes, Arc<Source>) {
+        let bytes: Bytes = (0..length)
+            .map(|n| (n as u8).wrapping_mul(seed | 1))
+            .collect();
+        let source = Arc::new(Source {
+            bytes: bytes.clone(),
+            opens: AtomicUsize::new(0),
+        });
+        let request = FillRequest {
+            name: format!("n/{seed}/{length}"),
+            expect: Some(Digest::of(&bytes)),
+            also_accept: Vec::new(),
+            on_mismatch: OnDigestMismatch::Reject,
+            max_length: 1 << 30,
+            negative_ttl: Duration::ZERO,
+        };
+        let object = self.cache.fill(request, source.clone()).await;
+        (object.expect("a full disk is no error"), bytes, source)
+    }
+}
+
+async fn read(object: &Object) -> Bytes {
+    match object.body(0..u64::MAX).await.expect("body") {
+        Body::Stream(mut chunks) => {
+            let mut all = Vec::new();
+            while let Some(chunk) = chunks.next().await {
+                all.extend_from_slice(&chunk.expect("bytes"));
+            }
+            all.into()
+        }
+        Body::Bytes(bytes) => bytes,
+        other => unreachable!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_costs_nobody_his_bytes() {
+    let world = World::new(2 << 20, true).await;
+    // One that fits, one that is short, one that runs into the end in its middle.
+    let (kept, ..) = world.fill(1, 1 << 20).await;
+    for (seed, length) in [(2, 3 << 20), (3, 500_000), (4, 5 << 20)] {
+        let (object, bytes, source) = world.fill(seed, length).await;
+        let readers: Vec<_> = (0..3)
+            .map(|_| {
+                let object = object.clone();
+                tokio::spawn(async move { read(&object).await })
+            })
+            .collect();
+        for reader in readers {
+            assert!(reader.await.expect("no panic") == bytes);
+        }
+        assert!(source.opens.load(Ordering::SeqCst) <= 3);
+        world.cache.idle().await;
+    }
+    assert_eq!(read(&kept).await.len(), 1 << 20);
+    assert!(world.volume.used() <= 2 << 20);
+    assert_eq!(world.cache.stats().disk.bytes, world.volume.used());
+}
+
+#[tokio::test]
+async fn a_full_disk_makes_room_by_evicting_the_oldest() {
+    let world = World::new(1_000_000, true).await;
+    for seed in 0..10 {
+        let (object, bytes, _) = world.fill(seed, 300_000).await;
+        assert!(read(&object).await == bytes);
+        world.cache.idle().await;
+        assert!(world.cache.holds(&Digest::of(&bytes)));
+    }
+}
+
+#[tokio::test]
+async fn readers_do_not_depend_on_the_commit() {
+    let world = World::new(1 << 30, false).await;
+    for length in [10_000, 3 << 20] {
+        let (object, bytes, source) = world.fill(7, length).await;
+        assert!(read(&object).await == bytes);
+        assert_eq!(source.opens.load(Ordering::SeqCst), 1);
+        world.cache.idle().await;
+        assert!(!world.cache.holds(&Digest::of(&bytes)));
+        assert_eq!(world.cache.stats().disk.bytes, 0);
+    }
+}
