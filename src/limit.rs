@@ -6,6 +6,7 @@
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::IpAddr;
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use governor::clock::Clock as _;
@@ -21,6 +22,8 @@ use crate::error::{Error, ErrorKind, Result};
 /// More clients than this at once share their allowances, so that a flood of addresses cannot fill the memory: about
 /// 64 bytes each.
 const MAX_CLIENTS: usize = 100_000;
+/// How many requests pass between two counts of the clients.
+const COUNT_EVERY: usize = 1_024;
 
 /// Counts the requests of one tenant. Shared behind an `Arc`.
 pub struct Limiter {
@@ -30,6 +33,9 @@ pub struct Limiter {
     rate: RateLimiter<u64, DashMapStateStore<u64>, Ticks, NoOpMiddleware<Duration>>,
     /// Clients are known by a keyed hash: nobody outside can choose a name that shares another one's allowance.
     hasher: RandomState,
+    /// Counting the clients looks at every shard of the map, so it is done once in [`COUNT_EVERY`] requests.
+    asked: AtomicUsize,
+    crowded: AtomicBool,
 }
 
 /// Who asks, and where.
@@ -69,6 +75,8 @@ impl Limiter {
             rate: RateLimiter::new(quota, DashMapStateStore::default(), clock.clone()),
             clock,
             hasher: RandomState::new(),
+            asked: AtomicUsize::new(0),
+            crowded: AtomicBool::new(false),
         }
     }
 
@@ -104,6 +112,7 @@ impl Limiter {
     pub fn sweep(&self) {
         self.rate.retain_recent();
         self.rate.shrink_to_fit();
+        self.count();
     }
 
     /// How many clients are being counted.
@@ -121,12 +130,20 @@ impl Limiter {
             },
         };
         let hash = self.hasher.hash_one(client);
-        if self.rate.len() < MAX_CLIENTS {
-            hash
-        } else {
+        if self.asked.fetch_add(1, Ordering::Relaxed) % COUNT_EVERY == 0 {
+            self.count();
+        }
+        if self.crowded.load(Ordering::Relaxed) {
             // Until the next sweep a flood shares a few thousand allowances among itself.
             hash % 4_096
+        } else {
+            hash
         }
+    }
+
+    fn count(&self) {
+        let crowded = self.rate.len() >= MAX_CLIENTS;
+        self.crowded.store(crowded, Ordering::Relaxed);
     }
 }
 
@@ -315,7 +332,7 @@ mod tests {
         for number in 0..MAX_CLIENTS + 20_000 {
             passes(&limiter, "10.0.0.1", &user(&number.to_string()));
         }
-        assert!(limiter.clients() <= MAX_CLIENTS + 4_096);
+        assert!(limiter.clients() <= MAX_CLIENTS + COUNT_EVERY + 4_096);
         clock.advance(Duration::from_secs(60));
         limiter.sweep();
         assert_eq!(limiter.clients(), 0);

@@ -9,6 +9,7 @@ use md5::{Digest as _, Md5};
 use sha_crypt::ShaCrypt;
 
 use super::base64;
+use crate::error::{Error, Result};
 
 /// What `passwd` writes. 2^10 rounds are what htpasswd's users call slow and the success cache makes cheap.
 const BCRYPT_COST: u32 = 10;
@@ -111,11 +112,8 @@ impl Hash {
     }
 }
 
-/// A line for an htpasswd file: `user:` and the bcrypt hash of `password`. Takes about 50 ms.
-///
-/// Errors: bcrypt ignores what follows the 72nd byte and stops at a NUL, so such passwords are refused.
-pub fn bcrypt_line(user: &str, password: &str) -> crate::error::Result<String> {
-    use crate::error::Error;
+/// Whether a line of an htpasswd file can hold this name. Errors say why not.
+pub fn check_user_name(user: &str) -> Result<()> {
     if user.is_empty() || user.len() > 255 || user.contains(|c: char| c == ':' || c.is_control()) {
         return Err(Error::invalid(
             "a user name has 1 to 255 bytes, no `:` and no control characters",
@@ -126,6 +124,14 @@ pub fn bcrypt_line(user: &str, password: &str) -> crate::error::Result<String> {
             "a user name does not start with `#` and has no spaces at its ends",
         ));
     }
+    Ok(())
+}
+
+/// A line for an htpasswd file: `user:` and the bcrypt hash of `password`. Takes about 50 ms.
+///
+/// Errors: bcrypt ignores what follows the 72nd byte and stops at a NUL, so such passwords are refused.
+pub fn bcrypt_line(user: &str, password: &str) -> Result<String> {
+    check_user_name(user)?;
     if password.is_empty() {
         return Err(Error::invalid("the password is empty"));
     }

@@ -11,7 +11,7 @@ mod users;
 use std::fmt;
 use std::sync::Arc;
 
-pub use self::hash::bcrypt_line;
+pub use self::hash::{bcrypt_line, check_user_name};
 pub use self::policy::{Decision, Granted, Policy};
 pub use self::users::Users;
 use crate::clock::Clock;

@@ -1,14 +1,32 @@
 //! The command line (contract/cli.md).
+//!
+//! Says what can be typed; each command lives in its own file. The library's only user of clap.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::ListenAddress;
+use crate::config::{self, Config, Environment, ListenAddress, Mistakes};
+
+/// The exit code of a wrong command line or configuration (sysexits.h: EX_USAGE).
+pub const EXIT_USAGE: u8 = 64;
+
+/// The data folder of the quick start.
+const DEFAULT_DATA_DIR: &str = "./data";
 
 /// `chartgate`; without a command it serves.
 #[derive(Debug, Parser)]
-#[command(name = "chartgate", version)]
+#[command(
+    name = "chartgate",
+    version,
+    about = "A caching gateway in front of Helm chart repositories",
+    long_about = None,
+    after_help = "Without a command, `chartgate serve` runs on the embedded quick start.\n\n\
+                  Example:\n  chartgate serve --config /etc/chartgate/chartgate.yaml\n\n\
+                  Exit codes: 0 fine, 1 failed while running, 64 usage or configuration."
+)]
 pub struct Cli {
     /// What to do; absent: `serve` with its defaults.
     #[command(subcommand)]
@@ -32,9 +50,15 @@ pub enum Command {
 
 /// `chartgate serve`
 #[derive(Args, Clone, Debug, Default)]
+#[command(
+    after_help = "SIGHUP reads the file again, SIGTERM ends after the requests in flight. Logs go to stderr, for people \
+                  on a terminal, as JSON otherwise; CHARTGATE_LOG=debug shows more.\n\n\
+                  Examples:\n  chartgate serve\n  \
+                  chartgate serve --config chartgate.yaml --http 0.0.0.0:8080 --data-dir /var/lib/chartgate"
+)]
 pub struct Serve {
     /// The configuration file; without it the embedded quick start runs
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", env = "CHARTGATE_CONFIG")]
     pub config: Option<PathBuf>,
     /// Listen here instead of on the addresses in `server.http`
     #[arg(long, value_name = "ADDR", value_parser = listen_address)]
@@ -45,16 +69,17 @@ pub struct Serve {
     /// Never dial an upstream: serve what is held
     #[arg(long)]
     pub offline: bool,
-    /// Take the listening sockets over from the running process, which then drains (send it SIGQUIT)
+    /// Take the listening sockets over from the process that runs already
     #[arg(long)]
     pub upgrade: bool,
 }
 
 /// `chartgate check`
 #[derive(Args, Clone, Debug, Default)]
+#[command(after_help = "Example:\n  chartgate check --config chartgate.yaml --connect")]
 pub struct Check {
     /// The configuration file; without it the embedded quick start is checked
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", env = "CHARTGATE_CONFIG")]
     pub config: Option<PathBuf>,
     /// Also try every upstream, store and redis, and print a table
     #[arg(long)]
@@ -63,16 +88,22 @@ pub struct Check {
 
 /// `chartgate index`
 #[derive(Args, Clone, Debug)]
+#[command(
+    after_help = "Example:\n  chartgate index acme/platform --config chartgate.yaml > index.yaml"
+)]
 pub struct Index {
     /// The tenant's path; `/` is the root tenant
     pub tenant: String,
-    /// The configuration file
-    #[arg(long, value_name = "FILE")]
+    /// The configuration file; without it the embedded quick start is used
+    #[arg(long, value_name = "FILE", env = "CHARTGATE_CONFIG")]
     pub config: Option<PathBuf>,
 }
 
 /// `chartgate explain`
 #[derive(Args, Clone, Debug)]
+#[command(
+    after_help = "Example:\n  chartgate explain acme/platform ingress-nginx 4.11.3 --config chartgate.yaml"
+)]
 pub struct Explain {
     /// The tenant's path; `/` is the root tenant
     pub tenant: String,
@@ -80,18 +111,158 @@ pub struct Explain {
     pub chart: String,
     /// One version; absent: all of them
     pub version: Option<String>,
-    /// The configuration file
-    #[arg(long, value_name = "FILE")]
+    /// The configuration file; without it the embedded quick start is used
+    #[arg(long, value_name = "FILE", env = "CHARTGATE_CONFIG")]
     pub config: Option<PathBuf>,
 }
 
 /// `chartgate passwd`
 #[derive(Args, Clone, Debug)]
+#[command(
+    after_help = "The password is asked for on a terminal, or is the first line of standard input.\n\n\
+                  Example:\n  chartgate passwd ci >> users.htpasswd"
+)]
 pub struct Passwd {
     /// The user's name
     pub user: String,
 }
 
-fn listen_address(_text: &str) -> Result<ListenAddress, String> {
-    todo!()
+/// Reads the command line, or says why it is wrong; the code is what to exit with.
+///
+/// `--help` and `--version` print to stdout and end with 0.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, ExitCode> {
+    match Cli::try_parse_from(arguments) {
+        Ok(cli) => Ok(cli
+            .command
+            .unwrap_or_else(|| Command::Serve(Serve::default()))),
+        Err(error) => {
+            // A closed pipe after `--help | head` is nobody's problem.
+            let _ = error.print();
+            Err(if error.use_stderr() {
+                ExitCode::from(EXIT_USAGE)
+            } else {
+                ExitCode::SUCCESS
+            })
+        }
+    }
+}
+
+impl Serve {
+    /// What to serve: the file, or the quick start, with the options of the command line applied. Blocking.
+    pub fn configuration(&self, env: Environment<'_>) -> Result<Config, Mistakes> {
+        let mut config = match (&self.config, &self.data_dir) {
+            (None, Some(data_dir)) => config::quick_start(data_dir),
+            (file, _) => configuration(file.as_deref(), env)?,
+        };
+        if let Some(data_dir) = &self.data_dir {
+            config.set_data_dir(data_dir);
+        }
+        if let Some(http) = &self.http {
+            config.server.http = vec![http.clone()];
+        }
+        config.offline |= self.offline;
+        Ok(config)
+    }
+
+    /// Whether the embedded quick start runs, whose sample files are to be unpacked.
+    pub fn is_quick_start(&self) -> bool {
+        self.config.is_none()
+    }
+}
+
+/// The configuration in `file`, or the quick start. Blocking.
+pub fn configuration(file: Option<&Path>, env: Environment<'_>) -> Result<Config, Mistakes> {
+    match file {
+        Some(file) => config::load(file, env),
+        None => Ok(config::quick_start(Path::new(DEFAULT_DATA_DIR))),
+    }
+}
+
+fn listen_address(text: &str) -> Result<ListenAddress, String> {
+    config::listen_address(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    fn typed(line: &str) -> Result<Command, ExitCode> {
+        parse(line.split_whitespace().map(OsString::from))
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn no_command_serves_the_quick_start() {
+        let Ok(Command::Serve(serve)) = typed("chartgate") else {
+            panic!("serve")
+        };
+        assert!(serve.is_quick_start());
+        let config = serve.configuration(&|_| None).expect("embedded");
+        assert_eq!(config.data_dir, Path::new("./data"));
+    }
+
+    #[test]
+    fn options_win_over_the_file() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("c.yaml");
+        std::fs::write(&file, "data_dir: /a\ntenants: {/: {hosted: true}}").expect("written");
+        let line = format!(
+            "chartgate serve --config {} --http 127.0.0.1:0 --data-dir /b --offline",
+            file.display()
+        );
+        let Ok(Command::Serve(serve)) = typed(&line) else {
+            panic!("serve")
+        };
+        let config = serve.configuration(&|_| None).expect("valid");
+        assert_eq!(config.server.http[0].to_string(), "127.0.0.1:0");
+        assert_eq!(config.data_dir, Path::new("/b"));
+        assert_eq!(config.store.root, Path::new("/b/hosted"));
+        assert!(config.offline && !serve.is_quick_start());
+    }
+
+    #[test]
+    fn the_quick_start_moves_as_a_whole() {
+        let Ok(Command::Serve(serve)) = typed("chartgate serve --data-dir /srv/x") else {
+            panic!("serve")
+        };
+        let config = serve.configuration(&|_| None).expect("embedded");
+        assert_eq!(config.store.root, Path::new("/srv/x/hosted"));
+        assert!(
+            matches!(&config.upstreams["sample"].source, config::Source::Dir(path) if path == Path::new("/srv/x/sample"))
+        );
+    }
+
+    #[test]
+    fn wrong_lines_are_usage() {
+        for line in [
+            "chartgate serv",
+            "chartgate serve --http nonsense",
+            "chartgate serve --nope",
+            "chartgate index",
+            "chartgate passwd",
+        ] {
+            let code = typed(line).expect_err(line);
+            assert_eq!(
+                format!("{code:?}"),
+                format!("{:?}", ExitCode::from(EXIT_USAGE))
+            );
+        }
+    }
+
+    #[test]
+    fn every_command_shows_an_example() {
+        for command in Cli::command().get_subcommands_mut() {
+            let help = command.render_long_help().to_string();
+            assert!(help.contains("Example"), "{help}");
+            assert!(
+                help.contains(&format!("chartgate {}", command.get_name())),
+                "{help}"
+            );
+        }
+    }
 }

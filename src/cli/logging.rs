@@ -1,8 +1,170 @@
 //! Where log lines go: stderr, human on a terminal, JSON otherwise.
 
-/// Starts logging for this process. To be called once, by `main`.
+use std::io::{self, IsTerminal as _};
+
+use tracing_subscriber::filter::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::config::Environment;
+
+/// What is logged where nobody says otherwise: the server library tells its own life at `info`, which ours tells better.
+const DEFAULT_FILTER: &str = "info,pingora=warn,pingora_core=warn";
+
+/// Starts logging for this process. To be called once, by `main`; a second call does nothing.
 ///
-/// `CHARTGATE_LOG`, else `RUST_LOG`, filters (default `info`). Events of the `log` crate are included.
-pub fn start() {
-    todo!()
+/// `CHARTGATE_LOG`, else `RUST_LOG`, filters, in the directives of `tracing_subscriber`'s `EnvFilter`: `debug`,
+/// `info,chartgate::upstream=debug`. A filter that cannot be read is told and the default used. Events of the `log` crate
+/// are included.
+pub fn start(env: Environment<'_>) {
+    let terminal = io::stderr().is_terminal();
+    let color = terminal && env("NO_COLOR").is_none_or(|value| value.is_empty());
+    let (filter, fault) = filter(env);
+    let style = if terminal {
+        Style::Human { color }
+    } else {
+        Style::Json
+    };
+    if subscriber(filter, style, io::stderr).try_init().is_ok()
+        && let Some(fault) = fault
+    {
+        tracing::warn!("{fault}");
+    }
+}
+
+/// How a line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Style {
+    Human { color: bool },
+    Json,
+}
+
+fn subscriber<W>(
+    filter: EnvFilter,
+    style: Style,
+    writer: W,
+) -> Box<dyn tracing::Subscriber + Send + Sync>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(writer)
+        // Complaining on stderr that stderr is closed would panic.
+        .log_internal_errors(false);
+    match style {
+        Style::Human { color } => Box::new(builder.with_ansi(color).with_target(false).finish()),
+        Style::Json => Box::new(
+            builder
+                .json()
+                .flatten_event(true)
+                .with_current_span(true)
+                .with_span_list(false)
+                .finish(),
+        ),
+    }
+}
+
+fn filter(env: Environment<'_>) -> (EnvFilter, Option<String>) {
+    let asked = ["CHARTGATE_LOG", "RUST_LOG"].into_iter().find_map(|name| {
+        env(name)
+            .filter(|directives| !directives.trim().is_empty())
+            .map(|directives| (name, directives))
+    });
+    let Some((name, directives)) = asked else {
+        return (EnvFilter::new(DEFAULT_FILTER), None);
+    };
+    match EnvFilter::try_new(&directives) {
+        Ok(filter) => (filter, None),
+        Err(error) => (
+            EnvFilter::new(DEFAULT_FILTER),
+            Some(format!(
+                "`{name}` cannot be read as a log filter, using `{DEFAULT_FILTER}`: {error}"
+            )),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Arc, Mutex};
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("a lock").extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(style: Style, filter: &str) -> String {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = subscriber(EnvFilter::new(filter), style, move || writer.clone());
+        tracing::subscriber::with_default(subscriber, || {
+            let span = tracing::info_span!("request", tenant.name = "acme");
+            let _entered = span.enter();
+            tracing::info!(upstream.name = "nginx", "upstream `nginx` answered 503");
+            tracing::debug!("detail");
+        });
+        let bytes = lines.0.lock().expect("a lock").clone();
+        String::from_utf8(bytes).expect("text")
+    }
+
+    #[test]
+    fn a_json_line_is_queryable() {
+        let text = logged(Style::Json, "info");
+        assert_eq!(text.lines().count(), 1, "{text}");
+        let line: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!(line["message"], "upstream `nginx` answered 503");
+        assert_eq!(line["upstream.name"], "nginx");
+        assert_eq!(line["level"], "INFO");
+        assert_eq!(line["span"]["tenant.name"], "acme");
+        assert!(
+            line["timestamp"]
+                .as_str()
+                .is_some_and(|time| time.ends_with('Z'))
+        );
+    }
+
+    #[test]
+    fn a_human_line_reads_alone() {
+        let text = logged(Style::Human { color: false }, "debug");
+        assert_eq!(text.lines().count(), 2);
+        assert!(
+            text.contains("INFO request{tenant.name=\"acme\"}: upstream `nginx` answered 503"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn the_filter_comes_from_the_environment() {
+        let env = |own: Option<&'static str>, rust: Option<&'static str>| {
+            move |name: &str| match name {
+                "CHARTGATE_LOG" => own.map(str::to_owned),
+                "RUST_LOG" => rust.map(str::to_owned),
+                _ => None,
+            }
+        };
+        let shown = |own, rust| {
+            let (filter, fault) = filter(&env(own, rust));
+            (filter.to_string(), fault.is_some())
+        };
+        assert_eq!(
+            shown(Some("debug"), Some("error")),
+            ("debug".to_owned(), false)
+        );
+        assert_eq!(shown(None, Some("error")), ("error".to_owned(), false));
+        assert_eq!(shown(Some(" "), Some("error")), ("error".to_owned(), false));
+        assert!(shown(None, None).0.contains("info"));
+        let (fallback, told) = shown(Some("a=b=c"), None);
+        assert!(fallback.contains("info") && told);
+    }
 }

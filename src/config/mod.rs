@@ -26,6 +26,9 @@ pub use self::mistakes::{Mistake, Mistakes};
 pub use self::sample::quick_start_files;
 use crate::names::TenantPath;
 
+/// `tenants.<path>.index:`; its words belong to the module that renders.
+pub use crate::index::{Fields as IndexFields, Format as IndexFormat, Style as Index};
+
 /// Looks up a variable of the environment; tests pass their own.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
@@ -296,35 +299,6 @@ pub struct Member {
     pub exclude: Vec<String>,
     /// A Helm version constraint that versions must meet.
     pub versions: Option<String>,
-}
-
-/// `tenants.<path>.index:`
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Index {
-    /// JSON (default) or YAML text.
-    pub format: IndexFormat,
-    /// All fields (default) or the few that installing needs.
-    pub fields: IndexFields,
-    /// Newest versions kept per chart; 0 = all.
-    pub keep: usize,
-}
-
-/// `index.format:`
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum IndexFormat {
-    /// Compact JSON, which every client reads and helm parses fastest.
-    Json,
-    /// YAML with every scalar in double quotes.
-    Yaml,
-}
-
-/// `index.fields:`
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum IndexFields {
-    /// Everything that clients know.
-    Full,
-    /// The newest version of a chart in full, older ones with the fields that installing needs.
-    Slim,
 }
 
 /// `tenants.<path>.access:`

@@ -11,6 +11,7 @@ use super::{
     Access, Action, Hosted, Index, IndexFields, IndexFormat, LimitBy, Limits, Member, Overwrite,
     Rule, Subject, Tenant, units,
 };
+use crate::chart::Constraint;
 use crate::names::TenantPath;
 
 /// All tenants by path; `None` where the file has none.
@@ -175,7 +176,9 @@ fn globs(section: &mut Section<'_>, key: &'static str) -> Vec<String> {
 }
 
 fn constraint(text: &str) -> Result<String, String> {
-    Ok(text.to_owned())
+    Constraint::parse(text)
+        .map(|_| text.to_owned())
+        .map_err(|error| format!("not a version constraint: {}", error.message()))
 }
 
 const INDEX: Index = Index {
