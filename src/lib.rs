@@ -3,16 +3,28 @@
 //! The map, lowest layer first; modules use lower layers only (`tests/tidy.rs` keeps it so):
 //!
 //! 0. vocabulary, no I/O: [`error`] [`clock`] [`names`] [`digest`] [`http`] [`chart`] [`index`] [`config`]
-//! 1. mechanisms: [`metrics`] [`net`] [`upstream`]
+//! 1. mechanisms: [`metrics`] [`net`] [`upstream`] [`cache`] [`store`]
+//! 2. domain: [`auth`] [`limit`] [`repository`] [`gateway`]
+//! 3. protocols: [`api`]
+//! 4. process: [`server`] [`cli`]
 
+pub mod api;
+pub mod auth;
+pub mod cache;
 pub mod chart;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod digest;
 pub mod error;
+pub mod gateway;
 pub mod http;
 pub mod index;
+pub mod limit;
 pub mod metrics;
 pub mod names;
 pub mod net;
+pub mod repository;
+pub mod server;
+pub mod store;
 pub mod upstream;

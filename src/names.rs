@@ -2,6 +2,7 @@
 
 use std::borrow::Borrow;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
@@ -12,8 +13,11 @@ pub const RESERVED_SEGMENTS: [&str; 8] = [
 ];
 
 /// A tenant's path: zero or more segments joined by `/`, without a leading or trailing slash. Empty = the root tenant.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TenantPath(Arc<str>);
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TenantPath {
+    path: Arc<str>,
+    label: Arc<str>,
+}
 
 impl TenantPath {
     /// Parses a configured path: `/` (root), `acme` or `acme/platform`, with or without a leading slash.
@@ -22,7 +26,7 @@ impl TenantPath {
     pub fn parse(text: &str) -> Result<Self> {
         let path = text.strip_prefix('/').unwrap_or(text);
         if path.is_empty() {
-            return Ok(Self(Arc::from("")));
+            return Ok(Self { path: Arc::from(""), label: Arc::from("/") });
         }
         for (position, segment) in path.split('/').enumerate() {
             if !is_plain_segment(segment) {
@@ -41,17 +45,18 @@ impl TenantPath {
                 )));
             }
         }
-        Ok(Self(Arc::from(path)))
+        let path: Arc<str> = Arc::from(path);
+        Ok(Self { label: path.clone(), path })
     }
 
     /// The path without slashes at its ends; empty for the root tenant.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.path
     }
 
-    /// The name for people: `/` for the root tenant.
-    pub fn label(&self) -> &str {
-        if self.0.is_empty() { "/" } else { &self.0 }
+    /// The name for people and metrics: `/` for the root tenant.
+    pub fn label(&self) -> &Arc<str> {
+        &self.label
     }
 }
 
@@ -61,9 +66,16 @@ impl fmt::Display for TenantPath {
     }
 }
 
+/// As `str` hashes, because of [`Borrow`].
+impl Hash for TenantPath {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.path.hash(state);
+    }
+}
+
 impl Borrow<str> for TenantPath {
     fn borrow(&self) -> &str {
-        &self.0
+        &self.path
     }
 }
 

@@ -2,6 +2,8 @@
 
 mod support;
 
+/// The files in `config/`, and what a wrong file is told.
+mod configs;
 /// Real helm 3 and helm 4 through twenty upstreams, in every form of the index, with and without credentials.
 mod clients;
 /// kill -9 at random moments during uploads and fills.
@@ -10,6 +12,8 @@ mod crash;
 mod gateway_faults;
 /// Helm lists through the gateway what it lists from the raw index, with the same digests and bytes.
 mod oracle;
+/// Commands and exit codes, reload, drain and hand-over.
+mod process;
 /// Requests that no decent client sends.
 mod requests;
 /// What comes from upstreams, and every way in which it can go wrong.

@@ -3,16 +3,83 @@
 //! [`load`] reads YAML into the raw mirror of the file (`raw.rs`), expands `${NAME}` and `x_file` secrets, and resolves it
 //! (`resolve.rs`) into the types here, or into *all* mistakes at once. Components get their own section, not the whole.
 
+mod expand;
+mod mistakes;
+mod resolve;
+mod sample;
+mod section;
+mod tenants;
+mod tree;
+mod units;
+mod upstreams;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use url::Url;
 
+pub use self::mistakes::{Mistake, Mistakes};
+pub use self::sample::quick_start_files;
 use crate::names::TenantPath;
+
+/// Looks up a variable of the environment; tests pass their own.
+pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// Reads and resolves the file at `path`. Blocking; errors are all mistakes at once.
+///
+/// Files that it names are relative to its folder; `data_dir` and `store.root` are relative to the working directory.
+pub fn load(path: &Path, env: Environment<'_>) -> Result<Config, Mistakes> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Mistakes(vec![Mistake {
+            path: String::new(),
+            line: None,
+            message: format!("cannot read `{}`: {error}", path.display()),
+        }])
+    })?;
+    parse(&text, path.parent().unwrap_or(Path::new("")), env)
+}
+
+/// As [`load`], for a text whose files are relative to `base_dir`.
+pub fn parse(text: &str, base_dir: &Path, env: Environment<'_>) -> Result<Config, Mistakes> {
+    resolve::resolve(text, base_dir, env)
+}
+
+/// The keys that chartgate knows and `text` has nowhere, as paths with `*` for names; for tests of documentation.
+pub fn absent_keys(
+    text: &str,
+    base_dir: &Path,
+    env: Environment<'_>,
+) -> Result<Vec<String>, Mistakes> {
+    resolve::absent_keys(text, base_dir, env)
+}
+
+/// The embedded configuration that `chartgate serve` runs without a file: loopback only, everything below `data_dir`,
+/// with the sample charts expected where [`quick_start_files`] says.
+pub fn quick_start(data_dir: &Path) -> Config {
+    let mut config = parse(sample::QUICK_START, data_dir, &|_| None)
+        .expect("the embedded file has no mistakes; tests/configs.rs loads it");
+    config.set_data_dir(data_dir);
+    config
+}
+
+/// Reads an address as the `server` section writes it, for the command line. The error says how to write one.
+pub fn listen_address(text: &str) -> Result<ListenAddress, String> {
+    units::listen_address(text)
+}
+
+impl Config {
+    /// Moves the data folder (`--data-dir`), and with it the hosted store where the file did not place that elsewhere.
+    pub fn set_data_dir(&mut self, data_dir: &Path) {
+        if self.store.root == self.data_dir.join("hosted") {
+            self.store.root = data_dir.join("hosted");
+        }
+        self.data_dir = data_dir.to_path_buf();
+    }
+}
 
 /// Everything chartgate was told.
 #[derive(Clone, Debug)]
@@ -36,7 +103,7 @@ pub struct Config {
 }
 
 /// `server:`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Server {
     /// Plain listeners (HTTP/1.1 and h2c).
     pub http: Vec<ListenAddress>,
@@ -71,7 +138,7 @@ impl fmt::Display for ListenAddress {
 }
 
 /// `server.https:`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Https {
     /// The TLS address.
     pub listen: SocketAddr,
@@ -84,7 +151,7 @@ pub struct Https {
 }
 
 /// `cache:`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Cache {
     /// Bytes of memory for small objects. Default 256 MiB.
     pub memory: u64,
@@ -95,7 +162,7 @@ pub struct Cache {
 }
 
 /// `cache.redis:`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Redis {
     /// `redis://`, `rediss://`, `redis+sentinel://` or `redis+cluster://`; may hold a password.
     pub url: Secret,
@@ -106,14 +173,14 @@ pub struct Redis {
 }
 
 /// `store:`; only the local file system for now.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Store {
     /// The folder, in ChartMuseum's layout. Default `<data_dir>/hosted`.
     pub root: PathBuf,
 }
 
 /// `upstreams.<name>:`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Upstream {
     /// The key in the file.
     pub name: Arc<str>,
@@ -134,7 +201,7 @@ pub struct Upstream {
 }
 
 /// `upstreams.<name>.type` and `.url`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Source {
     /// A chart repository over http or https. The URL's path ends in `/`.
     Helm(Url),
@@ -143,7 +210,7 @@ pub enum Source {
 }
 
 /// How an upstream is reached: everything that decides which connections may be shared.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, PartialEq, Default)]
 pub struct Client {
     /// Egress proxy; absent: `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` of the environment count.
     pub proxy: Option<Url>,
@@ -162,7 +229,7 @@ pub struct Client {
 }
 
 /// `upstreams.<name>.auth:`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum UpstreamAuth {
     /// User name and password.
     Basic(String, Secret),
@@ -219,7 +286,7 @@ pub enum Overwrite {
 }
 
 /// One member of `tenants.<path>.charts:`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
     /// The upstream's name.
     pub upstream: Arc<str>,

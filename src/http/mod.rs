@@ -4,10 +4,11 @@
 
 pub mod body;
 pub mod conditional;
+pub mod encoding;
 pub mod range;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -33,6 +34,19 @@ pub struct Request {
     pub certificate_subject: Option<Arc<str>>,
     /// The `X-Request-Id` of this request: the client's, where acceptable, else a new one.
     pub id: String,
+    /// What the access log and the metrics say about it; written once, by whoever knows.
+    pub account: OnceLock<Account>,
+}
+
+/// What is known about a request after it was answered.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// The route's label; `none` where the path meant nothing.
+    pub route: &'static str,
+    /// The tenant that it was admitted to. Only configured tenants appear here, so it may label a metric.
+    pub tenant: Option<Arc<str>>,
+    /// Who asked, for the log.
+    pub identity: Arc<str>,
 }
 
 impl Request {

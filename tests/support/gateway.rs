@@ -17,6 +17,8 @@ use super::until;
 /// Long enough for a debug build that parses the largest index on a busy machine.
 const START: Duration = Duration::from_secs(90);
 
+const CONFIG_FILE: &str = "gateway.yaml";
+
 /// One gateway. Dropping it kills it, and fails the test if the program ever panicked.
 #[derive(Debug)]
 pub(crate) struct Gateway {
@@ -75,12 +77,16 @@ impl Gateway {
 
     /// Starts the process.
     pub(crate) fn run(&mut self) {
+        let folder = self.folder.path().to_owned();
+        self.spawn(&folder, &[]);
+    }
+
+    fn spawn(&mut self, folder: &Path, arguments: &[&str]) {
         assert!(self.child.is_none(), "already running");
         let mut child = Command::new(env!("CARGO_BIN_EXE_chartgate"))
-            .arg("serve")
-            .arg("--config")
-            .arg(self.config_file())
-            .current_dir(self.folder.path())
+            .args(["serve", "--config", CONFIG_FILE])
+            .args(arguments)
+            .current_dir(folder)
             .env("RUST_BACKTRACE", "1")
             .env_remove("HTTP_PROXY")
             .env_remove("HTTPS_PROXY")
@@ -151,6 +157,29 @@ impl Gateway {
         self.kill();
         self.run();
         self.wait_ready();
+    }
+
+    /// Waits until the process has ended by itself; its exit code.
+    #[track_caller]
+    pub(crate) fn wait_exit(&mut self) -> Option<i32> {
+        let mut child = self.child.take().expect("running");
+        super::until("the program to end", Duration::from_secs(30), || {
+            child.try_wait().expect("asking for the exit status")
+        })
+        .code()
+    }
+
+    /// A second process with the same configuration that asks this one for its sockets. It owns no folder.
+    pub(crate) fn successor(&self) -> Self {
+        let mut successor = Self {
+            child: None,
+            http: self.http,
+            admin: self.admin,
+            folder: tempfile::tempdir().expect("a temporary folder"),
+            log: Arc::default(),
+        };
+        successor.spawn(self.folder.path(), &["--upgrade"]);
+        successor
     }
 
     /// Sends a signal by its name, such as `HUP` or `TERM`.
@@ -262,7 +291,7 @@ impl Gateway {
     }
 
     fn config_file(&self) -> PathBuf {
-        self.folder.path().join("gateway.yaml")
+        self.folder.path().join(CONFIG_FILE)
     }
 
     /// Resident memory in bytes.

@@ -1,0 +1,166 @@
+//! The admin listener: metrics, health, upstream states and tenant reports. It has no gate: it listens where only operators are.
+
+use serde::Serialize;
+
+use super::error::{Dialect, render};
+use crate::error::{Error, ErrorKind, Result};
+use crate::gateway::{Gateway, Tenant};
+use crate::http::{Method, Request, Response, StatusCode, header};
+use crate::index::{Conflict, Note, SourceReport};
+use crate::repository::proxy::{ShrinkRule, Status};
+
+/// Answers one request of the admin listener. `draining` makes `/readyz` say no before the process ends.
+pub async fn handle(gateway: &Gateway, draining: bool, request: &Request) -> Response {
+    let segments: Vec<&str> = request.path.split('/').filter(|segment| !segment.is_empty()).collect();
+    let reads = matches!(request.method, Method::GET | Method::HEAD);
+    let answer = match segments.as_slice() {
+        ["healthz"] if reads => Ok(Response::text(StatusCode::OK, "alive")),
+        ["readyz"] if reads => ready(gateway, draining),
+        ["metrics"] if reads => Ok(metrics(gateway)),
+        ["upstreams"] if reads => Ok(upstreams(gateway)),
+        ["upstreams", name, "refresh"] if request.method == Method::POST => refresh(gateway, name, request).await,
+        ["tenants", tenant @ .., "report"] if reads => report(gateway, &tenant.join("/")),
+        ["tenants"] if reads => Ok(tenants(gateway)),
+        ["healthz" | "readyz" | "metrics" | "upstreams" | "tenants", ..] => Err(Error::new(
+            ErrorKind::MethodNotAllowed,
+            format!("`{} {:.200}` is not part of the admin API", request.method, request.path),
+        )),
+        _ => Err(Error::not_found(format!(
+            "nothing is served at `{:.200}`; the admin listener has /metrics /healthz /readyz /upstreams /tenants",
+            request.path
+        ))),
+    };
+    answer.unwrap_or_else(|error| render(&error, Dialect::Museum))
+}
+
+fn ready(gateway: &Gateway, draining: bool) -> Result<Response> {
+    if draining {
+        return Err(Error::unavailable("draining: this process ends soon"));
+    }
+    let waiting: Vec<&str> = gateway
+        .tenants()
+        .filter(|tenant| !tenant.charts().is_ready())
+        .map(|tenant| &**tenant.path().label())
+        .collect();
+    if waiting.is_empty() {
+        return Ok(Response::text(StatusCode::OK, "ready"));
+    }
+    Ok(Response::text(
+        StatusCode::SERVICE_UNAVAILABLE,
+        format!("waiting for the first index of `{}`", waiting.join("`, `")),
+    ))
+}
+
+fn metrics(gateway: &Gateway) -> Response {
+    Response::new(StatusCode::OK, bytes::Bytes::from(gateway.render_metrics()))
+        .with_header(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")
+}
+
+fn upstreams(gateway: &Gateway) -> Response {
+    let upstreams: Vec<Status> = gateway.upstreams().map(|upstream| upstream.status()).collect();
+    Response::json(StatusCode::OK, &serde_json::json!({ "upstreams": upstreams }))
+}
+
+async fn refresh(gateway: &Gateway, name: &str, request: &Request) -> Result<Response> {
+    let rule = if request.query_has("force") { ShrinkRule::Accept } else { ShrinkRule::Guard };
+    gateway.refresh(name, rule).await?;
+    Ok(Response::json(StatusCode::OK, &gateway.upstream(name)?.status()))
+}
+
+/// One line of `GET /tenants`.
+#[derive(Serialize)]
+struct TenantLine<'a> {
+    tenant: &'a str,
+    ready: bool,
+    charts: usize,
+    versions: usize,
+    etag: &'a str,
+}
+
+fn tenants(gateway: &Gateway) -> Response {
+    let snapshots: Vec<_> = gateway.tenants().map(|tenant| (tenant, tenant.charts().snapshot())).collect();
+    let lines: Vec<TenantLine<'_>> = snapshots
+        .iter()
+        .map(|(tenant, snapshot)| TenantLine {
+            tenant: tenant.path().label(),
+            ready: tenant.charts().is_ready(),
+            charts: snapshot.chart_count(),
+            versions: snapshot.versions(),
+            etag: snapshot.etag(),
+        })
+        .collect();
+    Response::json(StatusCode::OK, &serde_json::json!({ "tenants": lines }))
+}
+
+fn report(gateway: &Gateway, path: &str) -> Result<Response> {
+    let path = if path == "-" { "" } else { path };
+    let tenant = gateway
+        .tenant(path)
+        .ok_or_else(|| Error::not_found(format!("tenant `/{path:.200}` does not exist")))?;
+    Ok(Response::json(StatusCode::OK, &Report::of(tenant)))
+}
+
+/// `GET /tenants/<T>/report` (contract/http.md): what of the tenant's sources is not shown, or not as it was sent.
+#[derive(Debug, Default, Serialize)]
+pub struct Report {
+    dropped: Vec<Line>,
+    repaired: Vec<Line>,
+    conflicts: Vec<Conflict>,
+    totals: Totals,
+}
+
+/// One dropped or repaired entry.
+#[derive(Debug, Serialize)]
+struct Line {
+    upstream: String,
+    chart: String,
+    version: String,
+    reason: String,
+}
+
+/// How many there are in all, beyond the bounded lists.
+#[derive(Debug, Default, Serialize)]
+struct Totals {
+    dropped: usize,
+    repaired: usize,
+    conflicts: usize,
+}
+
+impl Report {
+    /// The report of one tenant.
+    pub fn of(tenant: &Tenant) -> Self {
+        let mut report = Self::default();
+        for member in tenant.charts().members() {
+            let index = member.repository.index();
+            report.add(member.repository.label(), index.report());
+        }
+        if let Ok(hosted) = tenant.hosted() {
+            for (file, reason) in hosted.store.problems() {
+                report.totals.dropped += 1;
+                report.dropped.push(Line {
+                    upstream: "hosted".to_owned(),
+                    chart: file,
+                    version: String::new(),
+                    reason,
+                });
+            }
+        }
+        let snapshot = tenant.charts().snapshot();
+        report.conflicts = snapshot.conflicts();
+        report.totals.conflicts = snapshot.conflict_count();
+        report
+    }
+
+    fn add(&mut self, upstream: &str, source: &SourceReport) {
+        let line = |note: &Note| Line {
+            upstream: upstream.to_owned(),
+            chart: note.chart.to_string(),
+            version: note.version.to_string(),
+            reason: format!("{}: {}", note.reason.label(), note.detail),
+        };
+        self.dropped.extend(source.dropped.items.iter().map(line));
+        self.repaired.extend(source.repaired.items.iter().map(line));
+        self.totals.dropped += source.dropped.total;
+        self.totals.repaired += source.repaired.total;
+    }
+}

@@ -1,0 +1,328 @@
+//! What the cache holds and what names mean, on disk: a journal of the bookkeeping that is kept in memory.
+//!
+//! The only home of the `redb` crate. One thread owns the database; others send it changes, which it writes in batches, so
+//! that no request waits for it. Everything here can be rebuilt from the files: a ledger that is missing or damaged is
+//! replaced by a new one, and one that another process still holds (the old one, during an upgrade) is taken over later.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use redb::{Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+
+/// The sending side: cheap, never blocks.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    changes: Mutex<Option<mpsc::Sender<Change>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// One change, or a word to the thread.
+pub(crate) enum Change {
+    /// Objects that came, were used (`Some`) or went (`None`).
+    Blobs(Vec<(Digest, Option<BlobRow>)>),
+    /// A name that means something (`Some`) or nothing any more (`None`).
+    Name(Box<str>, Option<NameRow>),
+    /// Called with what the ledger holds once another process has released it.
+    WhenReleased(Box<dyn FnOnce(Contents) + Send>),
+}
+
+/// An object on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BlobRow {
+    /// Bytes.
+    pub(crate) length: u64,
+    /// The last use, see `lru.rs`.
+    pub(crate) stamp: u64,
+}
+
+/// What a name means; times in milliseconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NameRow {
+    /// The digest of the bytes; `None`: the name does not exist at the upstream.
+    pub(crate) digest: Option<Digest>,
+    /// When the upstream said so.
+    pub(crate) at: i64,
+    /// Until when that counts.
+    pub(crate) until: i64,
+}
+
+/// Everything a ledger holds.
+#[derive(Debug, Default)]
+pub(crate) struct Contents {
+    /// Objects.
+    pub(crate) blobs: Vec<(Digest, BlobRow)>,
+    /// Names.
+    pub(crate) names: Vec<(Box<str>, NameRow)>,
+    /// Another process holds the ledger: nothing is known yet.
+    pub(crate) busy: bool,
+}
+
+impl Ledger {
+    /// Opens or creates the ledger at `path` and reads it. Blocking: for the blocking pool.
+    pub(crate) fn open(path: &Path) -> Result<(Self, Contents)> {
+        match Self::start(path) {
+            Some(opened) => Ok(opened),
+            None => {
+                tracing::warn!(
+                    file = %path.display(),
+                    "the cache's ledger is damaged; it is rebuilt from the files"
+                );
+                std::fs::remove_file(path).map_err(|error| {
+                    Error::internal(
+                        format!("cannot remove the damaged ledger `{}`", path.display()),
+                        error,
+                    )
+                })?;
+                Self::start(path).ok_or_else(|| {
+                    Error::new(
+                        crate::error::ErrorKind::Internal,
+                        format!(
+                            "cannot create the cache's ledger `{}`; is the folder writable?",
+                            path.display()
+                        ),
+                    )
+                })
+            }
+        }
+    }
+
+    /// Sends a change. After [`Ledger::close`] it is dropped.
+    pub(crate) fn send(&self, change: Change) {
+        if let Some(changes) = &*self.changes.lock().unwrap_or_else(PoisonError::into_inner) {
+            // The thread ends early only by a panic inside redb; the cache then works without a ledger.
+            let _ = changes.send(change);
+        }
+    }
+
+    /// Writes what is pending and releases the file. Blocking.
+    pub(crate) fn close(&self) {
+        drop(
+            self.changes
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take(),
+        );
+        let thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if thread.is_some_and(|thread| thread.join().is_err()) {
+            tracing::warn!("the cache's ledger failed; it is rebuilt at the next start");
+        }
+    }
+
+    /// `None`: the file is damaged (which redb tells by an error or by a panic) or cannot be created.
+    fn start(path: &Path) -> Option<(Self, Contents)> {
+        let (changes, receiver) = mpsc::channel();
+        let (loaded, wait) = mpsc::channel();
+        let path = path.to_owned();
+        let thread = std::thread::Builder::new()
+            .name("cache-ledger".to_owned())
+            .spawn(move || run(path, &loaded, &receiver))
+            .ok()?;
+        match wait.recv() {
+            Ok(contents) => {
+                let ledger = Self {
+                    changes: Mutex::new(Some(changes)),
+                    thread: Mutex::new(Some(thread)),
+                };
+                Some((ledger, contents))
+            }
+            Err(_) => {
+                let _ = thread.join();
+                None
+            }
+        }
+    }
+}
+
+/// The life of the thread. Returns early (dropping `loaded`) where the file cannot be used.
+fn run(path: PathBuf, loaded: &mpsc::Sender<Contents>, changes: &mpsc::Receiver<Change>) {
+    let mut batch = Batch::default();
+    let database = match open(&path) {
+        Ok(database) => {
+            match load(&database) {
+                Ok(contents) => drop(loaded.send(contents)),
+                Err(error) => return tracing::warn!(%error, "the cache's ledger cannot be read"),
+            }
+            database
+        }
+        Err(DatabaseError::DatabaseAlreadyOpen) => {
+            let contents = Contents {
+                busy: true,
+                ..Contents::default()
+            };
+            let _ = loaded.send(contents);
+            match wait_for_release(&path, changes, &mut batch) {
+                Some(database) => database,
+                None => return,
+            }
+        }
+        Err(error) => return tracing::warn!(%error, "the cache's ledger cannot be opened"),
+    };
+    drop(path);
+    while batch.collect(changes, BATCH_FOR) {
+        batch.write(&database);
+    }
+    batch.write(&database);
+}
+
+/// Collects changes until the other process has released the file. `None`: the cache was closed before.
+fn wait_for_release(
+    path: &Path,
+    changes: &mpsc::Receiver<Change>,
+    batch: &mut Batch,
+) -> Option<Database> {
+    let mut callback = None;
+    loop {
+        match changes.recv_timeout(BUSY_RETRY) {
+            Ok(Change::WhenReleased(call)) => callback = Some(call),
+            Ok(change) => batch.apply(change),
+            Err(RecvTimeoutError::Disconnected) => return None,
+            Err(RecvTimeoutError::Timeout) => {
+                if let Ok(database) = open(path) {
+                    let mut contents = load(&database).ok().unwrap_or_default();
+                    contents
+                        .blobs
+                        .retain(|(digest, _)| !batch.blobs.contains_key(digest));
+                    contents
+                        .names
+                        .retain(|(name, _)| !batch.names.contains_key(name));
+                    if let Some(callback) = callback {
+                        callback(contents);
+                    }
+                    return Some(database);
+                }
+            }
+        }
+    }
+}
+
+fn open(path: &Path) -> Result<Database, DatabaseError> {
+    Database::builder().set_cache_size(CACHE_BYTES).create(path)
+}
+
+fn load(database: &Database) -> Result<Contents, redb::Error> {
+    let mut contents = Contents::default();
+    let read = database.begin_read()?;
+    let blobs = match read.open_table(BLOBS) {
+        Ok(blobs) => blobs,
+        Err(redb::TableError::TableDoesNotExist(_)) => return Ok(contents),
+        Err(error) => return Err(error.into()),
+    };
+    for row in blobs.iter()? {
+        let (key, value) = row?;
+        let (length, stamp) = value.value();
+        contents
+            .blobs
+            .push((Digest::from_bytes(*key.value()), BlobRow { length, stamp }));
+    }
+    for row in read.open_table(NAMES)?.iter()? {
+        let (key, value) = row?;
+        let (digest, at, until) = value.value();
+        let digest = digest.map(|bytes| Digest::from_bytes(*bytes));
+        contents
+            .names
+            .push((key.value().into(), NameRow { digest, at, until }));
+    }
+    Ok(contents)
+}
+
+/// Changes that are not written yet; a later one replaces an earlier one.
+#[derive(Default)]
+struct Batch {
+    blobs: HashMap<Digest, Option<BlobRow>>,
+    names: HashMap<Box<str>, Option<NameRow>>,
+}
+
+impl Batch {
+    /// Waits for a change, then for more until `period` is over. `false`: there will be no more.
+    fn collect(&mut self, changes: &mpsc::Receiver<Change>, period: Duration) -> bool {
+        match changes.recv() {
+            Ok(change) => self.apply(change),
+            Err(_) => return false,
+        }
+        let deadline = Instant::now() + period;
+        loop {
+            match changes.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(change) => self.apply(change),
+                Err(RecvTimeoutError::Timeout) => return true,
+                Err(RecvTimeoutError::Disconnected) => return false,
+            }
+        }
+    }
+
+    fn apply(&mut self, change: Change) {
+        match change {
+            Change::Blobs(rows) => self.blobs.extend(rows),
+            Change::Name(name, row) => drop(self.names.insert(name, row)),
+            Change::WhenReleased(_) => {}
+        }
+    }
+
+    /// Writes all changes in one durable transaction. Where that fails they stay for the next one.
+    fn write(&mut self, database: &Database) {
+        if !(self.blobs.is_empty() && self.names.is_empty()) {
+            match self.commit(database) {
+                Ok(()) => {
+                    self.blobs.clear();
+                    self.names.clear();
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the cache's ledger cannot be written; trying again with the next change");
+                }
+            }
+        }
+    }
+
+    fn commit(&self, database: &Database) -> Result<(), redb::Error> {
+        let mut write = database.begin_write()?;
+        // Repair after a kill then costs nothing, which is worth more than the few pages it adds to a batch.
+        write.set_quick_repair(true);
+        {
+            let mut blobs = write.open_table(BLOBS)?;
+            for (digest, row) in &self.blobs {
+                match row {
+                    Some(row) => drop(blobs.insert(digest.as_bytes(), (row.length, row.stamp))?),
+                    None => drop(blobs.remove(digest.as_bytes())?),
+                }
+            }
+            let mut names = write.open_table(NAMES)?;
+            for (name, row) in &self.names {
+                match row {
+                    Some(row) => {
+                        let digest = row.digest.as_ref().map(Digest::as_bytes);
+                        drop(names.insert(&**name, (digest, row.at, row.until))?);
+                    }
+                    None => drop(names.remove(&**name)?),
+                }
+            }
+        }
+        write.commit()?;
+        Ok(())
+    }
+}
+
+/// digest -> (length, stamp of the last use)
+const BLOBS: TableDefinition<'_, &[u8; 32], (u64, u64)> = TableDefinition::new("blobs");
+
+/// name -> (digest, or nothing where it does not exist; when that was said; until when it counts)
+const NAMES: TableDefinition<'_, &str, (Option<&[u8; 32]>, i64, i64)> =
+    TableDefinition::new("names");
+
+/// How long changes are collected before they are written.
+const BATCH_FOR: Duration = Duration::from_millis(500);
+
+/// How often a ledger that another process holds is tried again.
+const BUSY_RETRY: Duration = Duration::from_millis(500);
+
+/// redb's page cache; the ledger is read once and then only written.
+const CACHE_BYTES: usize = 4 << 20;

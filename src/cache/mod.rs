@@ -1,0 +1,406 @@
+//! Copies of upstream content: what was fetched once is not fetched again while it fits.
+//!
+//! [`Cache`] asks its tiers (`memory.rs`, `disk.rs`, `redis.rs`) in this order and fills them by one upstream transfer for
+//! all who ask at the same time (`fill.rs`). Everything is named by its digest; names (`names.rs`) are small records that
+//! point at digests. All of it may be lost at any time without losing data. Knows nothing about tenants or charts.
+
+mod breaker;
+mod disk;
+mod documents;
+mod fill;
+mod folder;
+mod follow;
+mod ledger;
+mod lru;
+mod memory;
+mod names;
+mod object;
+mod pull;
+mod redis;
+mod running;
+mod temporary;
+mod tier;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use self::disk::Disk;
+pub use self::fill::{FillRequest, FillSource};
+use self::fill::{Leader, Promise};
+use self::folder::Folder;
+use self::follow::{Follower, State};
+use self::ledger::{Change, Ledger};
+use self::memory::Memory;
+use self::names::Names;
+pub use self::names::{NameRecord, NameState};
+use self::object::Data;
+pub use self::object::{Object, Status};
+use self::redis::Redis;
+use self::running::{Place, Running, Sharing};
+use self::temporary::{FileSystem, Volume};
+pub use self::tier::{Held, SMALL, Tier, TierStats};
+use crate::clock::Clock;
+use crate::config::{self, OnDigestMismatch};
+use crate::digest::Digest;
+use crate::error::{Error, ErrorKind, Result};
+use crate::metrics::Metrics;
+
+/// Asks the redis server that `config` names whether it answers (`chartgate check --connect`).
+pub async fn probe_redis(config: &config::Redis) -> Result<()> {
+    Redis::new(config, Arc::new(Metrics::new()))?.probe().await
+}
+
+/// All tiers of one process, with what is being fetched into them.
+#[derive(Debug)]
+pub struct Cache {
+    memory: Arc<Memory>,
+    disk: Arc<Disk>,
+    redis: Option<Arc<Redis>>,
+    names: Arc<Names>,
+    running: Arc<Running>,
+    ledger: Arc<Ledger>,
+    folder: Arc<Folder>,
+    metrics: Arc<Metrics>,
+    clock: Clock,
+}
+
+impl Cache {
+    /// Opens the cache in `dir` (`<data_dir>/cache`), creating it where needed. Must run inside the runtime.
+    ///
+    /// What a crash left behind is put right: half files go, a damaged ledger is rebuilt, the cap holds.
+    /// Errors: the folder cannot be used, or the redis URL is malformed. A redis server that is away is no error.
+    pub async fn open(
+        config: &config::Cache,
+        dir: PathBuf,
+        metrics: Arc<Metrics>,
+        clock: Clock,
+    ) -> Result<Arc<Self>> {
+        Self::open_on(Arc::new(FileSystem), config, dir, metrics, clock).await
+    }
+
+    async fn open_on(
+        volume: Arc<dyn Volume>,
+        config: &config::Cache,
+        dir: PathBuf,
+        metrics: Arc<Metrics>,
+        clock: Clock,
+    ) -> Result<Arc<Self>> {
+        let redis = config.redis.as_ref();
+        let redis = redis
+            .map(|redis| Redis::new(redis, Arc::clone(&metrics)).map(Arc::new))
+            .transpose()?;
+        let memory = Arc::new(Memory::new(config.memory, Arc::clone(&metrics)));
+        let capacity = config.disk;
+        let open = move || {
+            let folder = Arc::new(Folder::open(dir)?);
+            let (ledger, contents) = Ledger::open(&folder.ledger())?;
+            let ledger = Arc::new(ledger);
+            let disk = Arc::new(Disk::new(
+                Arc::clone(&folder),
+                volume,
+                capacity,
+                contents.blobs,
+                Arc::clone(&ledger),
+                Arc::clone(&metrics),
+                clock.clone(),
+            ));
+            let names = Arc::new(Names::new(
+                contents.names,
+                Arc::clone(&ledger),
+                clock.clone(),
+            ));
+            if contents.busy {
+                tracing::info!(
+                    "another process holds the cache's ledger; it is taken over when that one ends"
+                );
+                let (disk, names) = (Arc::downgrade(&disk), Arc::downgrade(&names));
+                ledger.send(Change::WhenReleased(Box::new(move |contents| {
+                    if let (Some(disk), Some(names)) = (disk.upgrade(), names.upgrade()) {
+                        disk.merge(contents.blobs);
+                        names.merge(contents.names);
+                    }
+                })));
+            }
+            Ok(Arc::new(Self {
+                memory,
+                disk,
+                redis,
+                names,
+                running: Arc::new(Running::default()),
+                ledger,
+                folder,
+                metrics,
+                clock,
+            }))
+        };
+        tokio::task::spawn_blocking(open)
+            .await
+            .map_err(|error| Error::internal("opening the cache failed", error))?
+    }
+
+    /// The object with this digest: from memory, disk or redis, in this order, promoted on the way.
+    pub async fn get(&self, digest: &Digest) -> Option<Object> {
+        let held = match self.get_local(digest).await {
+            Some(held) => held,
+            None => self.get_remote(digest).await?,
+        };
+        Some(Object::held(*digest, held, Status::Hit, true))
+    }
+
+    /// The object that `request` names: a copy from any tier, else one upstream transfer for all who ask at the same time.
+    ///
+    /// Looks into every tier itself; calling [`Cache::get`] first costs a second look-up and gains nothing. Where no digest
+    /// is expected, the name's record counts: [`Cache::forget`] makes the next fill ask again. Errors: what the source said
+    /// (`NotFound`, remembered or new), `DigestMismatch`, `TooLarge`. Dropping the future stops nothing: the transfer goes
+    /// on for those who come later.
+    pub async fn fill(
+        self: &Arc<Self>,
+        request: FillRequest,
+        source: Arc<dyn FillSource>,
+    ) -> Result<Object> {
+        if let Some(object) = self.known(&request).await? {
+            return Ok(object);
+        }
+        let what: Arc<str> = request.name.as_str().into();
+        let promise = Arc::new(Promise { request, source });
+        let mut sharing = Sharing::Bytes;
+        loop {
+            let (state, other) = match self.running.enter(&promise.request, sharing) {
+                Place::Lead(lead, state) => {
+                    let leader = Leader {
+                        lead,
+                        cache: Arc::clone(self),
+                        promise: Arc::clone(&promise),
+                    };
+                    tokio::spawn(leader.run());
+                    (state, false)
+                }
+                Place::Follow(state) => (state, false),
+                Place::FollowOther(state) => (state, true),
+            };
+            let mut follower = Follower::new(state, Arc::clone(&what));
+            match follower.wait(0).await {
+                Ok(state) => return object(&promise, state, follower),
+                // Another upstream's failure says nothing about this one.
+                Err(_) if other => sharing = Sharing::Name,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// What is known about a name; an absence that is older than its `negative_ttl` is not known any more.
+    pub fn name(&self, name: &str) -> Option<NameRecord> {
+        self.names.get(name)
+    }
+
+    /// Forgets what is known about a name, so that the next fill asks the upstream.
+    pub fn forget(&self, name: &str) {
+        self.names.forget(name);
+    }
+
+    /// Whether the object is on this machine. In memory, no I/O, not a use.
+    pub fn holds(&self, digest: &Digest) -> bool {
+        self.disk.contains(digest) || self.memory.contains(digest)
+    }
+
+    /// What the tiers of this machine hold.
+    pub fn stats(&self) -> Stats {
+        Stats {
+            memory: self.memory.stats(),
+            disk: self.disk.stats(),
+            names: self.names.len() as u64,
+            fills: self.running.count() as u64,
+        }
+    }
+
+    /// The tiers, in the order in which they are asked.
+    pub fn tiers(&self) -> Vec<Arc<dyn Tier>> {
+        let mut tiers: Vec<Arc<dyn Tier>> =
+            vec![self.memory.clone(), Arc::new(Arc::clone(&self.disk))];
+        if let Some(redis) = &self.redis {
+            tiers.push(redis.clone());
+        }
+        tiers
+    }
+
+    /// Keeps a named document until it is replaced; never evicted. Atomic, and durable when this returns.
+    pub async fn put_document(&self, name: &str, bytes: Bytes) -> Result<()> {
+        let (folder, owned) = (Arc::clone(&self.folder), name.to_owned());
+        let put = move || documents::put(&folder, &owned, &bytes);
+        tokio::task::spawn_blocking(put)
+            .await
+            .unwrap_or_else(|error| Err(std::io::Error::other(error)))
+            .map_err(|error| Error::internal(format!("`{name}` could not be kept on disk"), error))
+    }
+
+    /// The last document kept under `name`; `None` too where it is damaged or cannot be read, which is logged.
+    pub async fn get_document(&self, name: &str) -> Option<Bytes> {
+        let (folder, owned) = (Arc::clone(&self.folder), name.to_owned());
+        let read = tokio::task::spawn_blocking(move || documents::get(&folder, &owned)).await;
+        match read.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
+            Ok(document) => document,
+            Err(error) => {
+                tracing::warn!(document = name, %error, "a kept document cannot be used");
+                None
+            }
+        }
+    }
+
+    /// Waits until no fill is under way; for tests and for a drain that has the time.
+    pub async fn idle(&self) {
+        self.running.idle().await;
+    }
+
+    /// Writes what is pending (recency, names) and releases the ledger. For the end of the process; whatever is learnt
+    /// afterwards is not recorded.
+    pub async fn close(&self) {
+        self.disk.tell_uses();
+        let ledger = Arc::clone(&self.ledger);
+        let _ = tokio::task::spawn_blocking(move || ledger.close()).await;
+    }
+
+    /// What needs no transfer. Errors: the name is known to be absent.
+    async fn known(&self, request: &FillRequest) -> Result<Option<Object>> {
+        for digest in request.expect.iter().chain(&request.also_accept) {
+            if let Some(held) = self.get_local(digest).await {
+                let verified = request.expect.is_some();
+                return Ok(Some(Object::held(*digest, held, Status::Hit, verified)));
+            }
+        }
+        let Some(record) = self.names.get(&request.name) else {
+            return Ok(None);
+        };
+        match record.state {
+            NameState::Absent => {
+                // The object may still be known elsewhere, though this upstream lost it.
+                if let Some(expected) = &request.expect
+                    && let Some(held) = self.get_remote(expected).await
+                {
+                    return Ok(Some(Object::held(*expected, held, Status::Hit, true)));
+                }
+                Err(absent(&request.name, &record))
+            }
+            NameState::Held(digest) => {
+                if request.expect.is_some() && !self.may_pass(request, &record) {
+                    return Ok(None);
+                }
+                let held = self.get_local(&digest).await;
+                Ok(held.map(|held| Object::held(digest, held, Status::Hit, false)))
+            }
+        }
+    }
+
+    /// Whether bytes with another digest than expected were let pass so recently that asking again would gain nothing.
+    fn may_pass(&self, request: &FillRequest, record: &NameRecord) -> bool {
+        request.on_mismatch == OnDigestMismatch::Serve
+            && self.clock.since(record.at) < request.negative_ttl
+    }
+
+    /// What has come into the cache since [`Cache::known`] looked, and what redis has; for the leader, uncounted.
+    async fn find_again(&self, request: &FillRequest) -> Option<(Digest, Held)> {
+        let named = match self.names.get(&request.name) {
+            Some(NameRecord {
+                state: NameState::Held(digest),
+                ..
+            }) if request.expect.is_none() => Some(digest),
+            _ => None,
+        };
+        let wanted = request.expect.iter().chain(&request.also_accept);
+        for digest in wanted.chain(&named) {
+            if let Some(bytes) = self.memory.peek(digest).await {
+                return Some((*digest, Held::Bytes(bytes)));
+            }
+            if let Some(held) = self.disk.open_object(digest).await {
+                return Some((*digest, held));
+            }
+        }
+        let expected = request.expect?;
+        let held = self.get_remote(&expected).await?;
+        Some((expected, held))
+    }
+
+    async fn get_local(&self, digest: &Digest) -> Option<Held> {
+        if let Some(bytes) = self.memory.peek(digest).await {
+            self.metrics.cache_request("memory", "hit");
+            // What is asked for often is in memory, and must not be the first to leave the disk for that.
+            self.disk.touch(digest);
+            return Some(Held::Bytes(bytes));
+        }
+        self.metrics.cache_request("memory", "miss");
+        let held = self.disk.get(digest).await?;
+        if let Held::Bytes(bytes) = &held {
+            self.memory.put(digest, bytes.clone()).await;
+        }
+        Some(held)
+    }
+
+    async fn get_remote(&self, digest: &Digest) -> Option<Held> {
+        let held = self.redis.as_ref()?.get(digest).await?;
+        if let Held::Bytes(bytes) = &held {
+            self.memory.put(digest, bytes.clone()).await;
+            // Nobody waits until it is durable.
+            let (disk, digest, bytes) = (Arc::clone(&self.disk), *digest, bytes.clone());
+            tokio::spawn(async move { disk.put(&digest, bytes).await });
+        }
+        Some(held)
+    }
+}
+
+/// What a reader gets from a fill that has something to hand out.
+fn object(promise: &Promise, state: State, follower: Follower) -> Result<Object> {
+    let object = match state {
+        State::Done {
+            digest,
+            verified,
+            hit,
+            held,
+        } => {
+            let status = if hit { Status::Hit } else { Status::Miss };
+            Object::held(digest, held, status, verified)
+        }
+        state => Object {
+            digest: promise.certain(),
+            length: state.length(),
+            status: Status::Miss,
+            verified: promise.is_strict(),
+            data: Data::Arriving(follower),
+        },
+    };
+    // Another request's limit may have been higher.
+    let max_length = promise.request.max_length;
+    if object.length.is_some_and(|length| length > max_length) {
+        return Err(Error::new(
+            ErrorKind::TooLarge,
+            format!(
+                "`{}` is longer than the {max_length} bytes that are allowed",
+                promise.request.name
+            ),
+        ));
+    }
+    Ok(object)
+}
+
+fn absent(name: &str, record: &NameRecord) -> Error {
+    Error::not_found(format!(
+        "`{name}` does not exist; its upstream said so at {}",
+        record.at.strftime("%H:%M:%SZ")
+    ))
+}
+
+/// What the tiers of this machine hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Objects in memory.
+    pub memory: TierStats,
+    /// Objects on disk; the bytes include files that are still arriving.
+    pub disk: TierStats,
+    /// Names that mean something.
+    pub names: u64,
+    /// Fills under way.
+    pub fills: u64,
+}

@@ -1,0 +1,90 @@
+//! `chartgate check`: all mistakes at once, and, where asked, whether everything outside answers.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::failure::Failure;
+use super::{args, serve};
+use crate::cache;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::metrics::Metrics;
+use crate::net::Clients;
+use crate::server;
+use crate::upstream::{self, IndexReply};
+
+/// Checks a configuration; with `--connect` tries every upstream, store and redis and prints a table.
+pub fn run(arguments: &args::Check) -> Result<(), Failure> {
+    let config = serve::read(arguments.config.as_deref())?;
+    println!("configuration is fine: {} upstreams, {} tenants", config.upstreams.len(), config.tenants.len());
+    if !arguments.connect {
+        return Ok(());
+    }
+    let runtime = server::runtime(&config.server)?;
+    let rows = runtime.block_on(connect(&config))?;
+    let width = rows.iter().map(|row| row.what.len()).max().unwrap_or_default();
+    for row in &rows {
+        match &row.answer {
+            Ok(text) => println!("{:width$}  ok      {text} ({} ms)", row.what, row.millis),
+            Err(error) => println!("{:width$}  failed  {} ({} ms)", row.what, error.chain(), row.millis),
+        }
+    }
+    let failed = rows.iter().filter(|row| row.answer.is_err()).count();
+    if failed == 0 {
+        return Ok(());
+    }
+    Err(Error::unavailable(format!("{failed} of {} checks failed", rows.len())).into())
+}
+
+struct Row {
+    what: String,
+    answer: Result<String>,
+    millis: u128,
+}
+
+async fn connect(config: &Config) -> Result<Vec<Row>> {
+    let (metrics, clock, clients) = (Arc::new(Metrics::new()), Clock::system(), Clients::new());
+    let mut rows = Vec::new();
+    for (name, settings) in &config.upstreams {
+        let started = Instant::now();
+        let answer = match upstream::build(settings, &clients, &metrics, &clock) {
+            Ok(upstream) => upstream.fetch_index(None).await.map(|reply| summary(&reply)),
+            Err(error) => Err(error),
+        };
+        rows.push(Row { what: format!("upstream {name}"), answer, millis: started.elapsed().as_millis() });
+    }
+    if let Some(redis) = &config.cache.redis {
+        let started = Instant::now();
+        let answer = cache::probe_redis(redis).await.map(|()| "answers".to_owned());
+        rows.push(Row { what: "redis".to_owned(), answer, millis: started.elapsed().as_millis() });
+    }
+    let started = Instant::now();
+    let root = config.store.root.clone();
+    let answer = tokio::task::spawn_blocking(move || writable(&root))
+        .await
+        .map_err(|cause| Error::internal("checking the store ended early", cause))?;
+    rows.push(Row {
+        what: format!("store {}", config.store.root.display()),
+        answer,
+        millis: started.elapsed().as_millis(),
+    });
+    Ok(rows)
+}
+
+fn summary(reply: &IndexReply) -> String {
+    match reply {
+        IndexReply::NotModified => "not modified".to_owned(),
+        IndexReply::Text { text, .. } => format!("index of {} bytes", text.len()),
+    }
+}
+
+/// Whether files can be made in the store's folder, or in the nearest one above it that exists.
+fn writable(root: &std::path::Path) -> Result<String> {
+    let existing = root.ancestors().find(|path| path.exists()).unwrap_or(std::path::Path::new("."));
+    let probe = existing.join(format!(".chartgate-check-{}", std::process::id()));
+    std::fs::write(&probe, b"").and_then(|()| std::fs::remove_file(&probe)).map_err(|cause| {
+        Error::internal(format!("cannot write into `{}`: {cause}", existing.display()), cause)
+    })?;
+    Ok("writable".to_owned())
+}

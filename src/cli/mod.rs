@@ -1,0 +1,47 @@
+//! The commands.
+
+pub mod args;
+mod bar;
+mod check;
+mod failure;
+mod inspect;
+pub mod logging;
+pub mod passwd;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use self::args::{Cli, Command};
+pub use self::failure::Failure;
+
+/// Exit code of wrong usage and of a wrong configuration (`EX_USAGE`).
+const USAGE: u8 = 64;
+
+/// Runs the command that the process was started with, and says with which code it should end.
+pub fn run() -> ExitCode {
+    let command = match Cli::try_parse() {
+        Ok(cli) => cli.command.unwrap_or(Command::Serve(args::Serve::default())),
+        Err(message) => {
+            // Help and version are messages too, on stdout and with code 0. Nothing can be done if even this fails.
+            let _ = message.print();
+            return if message.use_stderr() { USAGE.into() } else { ExitCode::SUCCESS };
+        }
+    };
+    logging::start();
+    let outcome = match &command {
+        Command::Serve(arguments) => serve::run(arguments),
+        Command::Check(arguments) => check::run(arguments),
+        Command::Index(arguments) => inspect::index(arguments),
+        Command::Explain(arguments) => inspect::explain(arguments),
+        Command::Passwd(arguments) => passwd::run(arguments).map_err(Failure::from),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("chartgate: {failure}");
+            failure.exit_code().into()
+        }
+    }
+}

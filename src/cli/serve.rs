@@ -1,0 +1,238 @@
+//! `chartgate serve`: the process from its first line to its last, on one page.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use tracing::{error, info, warn};
+
+use super::args;
+use super::bar;
+use super::failure::Failure;
+use crate::api;
+use crate::cache::Cache;
+use crate::clock::Clock;
+use crate::config::{self, Config};
+use crate::error::{Error, Result};
+use crate::gateway::{Gateway, Shared};
+use crate::http::{Request, RequestBody, Response};
+use crate::metrics::Metrics;
+use crate::net::Clients;
+use crate::repository::Freshness;
+use crate::server::{self, Control, Handler, Hooks, Outcome, Server, ServerOptions};
+
+/// Runs the gateway until it is told to stop.
+pub fn run(arguments: &args::Serve) -> Result<(), Failure> {
+    let config = configure(arguments)?;
+    if arguments.config.is_none() {
+        unpack_samples(&config.data_dir)?;
+    }
+    let runtime = server::runtime(&config.server)?;
+    runtime.block_on(serve(config, arguments))?;
+    Ok(())
+}
+
+async fn serve(config: Config, arguments: &args::Serve) -> Result<()> {
+    // Bound first: an address in use is told before anything else is touched, and clients queue instead of being refused.
+    let options = ServerOptions {
+        upgrade: arguments.upgrade,
+        upgrade_socket: Some(config.data_dir.join("upgrade.sock")),
+    };
+    create_data_dir(&config.data_dir)?;
+    let server = Server::bind(&config.server, options).await?;
+    let control = server.control();
+    server::signals(control.clone())?;
+
+    let shared = open_shared(&config).await?;
+    let progress = bar::Bar::new("reading hosted packages");
+    let gateway = Gateway::build(config, &shared, None, &|done, total| progress.show(done, total)).await?;
+    progress.finish();
+    for bound in server.bound() {
+        info!(surface = ?bound.surface, address = %bound, "listening on {bound}");
+    }
+    tokio::spawn(announce(gateway.clone()));
+    let process = Arc::new(Process {
+        gateway: ArcSwap::new(gateway),
+        arguments: arguments.clone(),
+        control,
+    });
+    let (public, admin) = (Arc::new(Public(process.clone())), Arc::new(Admin(process.clone())));
+    server.run(public, admin, process).await?;
+    info!("stopped");
+    Ok(())
+}
+
+/// Reads the configuration and lets the command line have the last word.
+pub fn configure(arguments: &args::Serve) -> Result<Config, Failure> {
+    let mut config = read(arguments.config.as_deref())?;
+    if let Some(data_dir) = &arguments.data_dir {
+        config.set_data_dir(data_dir);
+    }
+    if let Some(address) = &arguments.http {
+        config.server.http = vec![address.clone()];
+    }
+    config.offline |= arguments.offline;
+    Ok(config)
+}
+
+/// The configuration in `file`, or the embedded quick start.
+pub fn read(file: Option<&Path>) -> Result<Config, Failure> {
+    match file {
+        Some(file) => Ok(config::load(file, &|name| std::env::var(name).ok())?),
+        None => Ok(config::quick_start(Path::new("./data"))),
+    }
+}
+
+/// What lives as long as the process. Must run inside the runtime that serves.
+pub async fn open_shared(config: &Config) -> Result<Shared> {
+    let (metrics, clock) = (Arc::new(Metrics::new()), Clock::system());
+    let cache = Cache::open(&config.cache, config.data_dir.join("cache"), metrics.clone(), clock.clone()).await?;
+    Ok(Shared { cache, clients: Arc::new(Clients::new()), metrics, clock })
+}
+
+fn create_data_dir(path: &Path) -> Result<()> {
+    std::fs::create_dir_all(path).map_err(|cause| {
+        Error::internal(
+            format!("cannot create the data folder `{}`: {cause}; set `data_dir` or `--data-dir` to a writable place", path.display()),
+            cause,
+        )
+    })
+}
+
+/// Puts the sample charts of the quick start where its configuration expects them.
+fn unpack_samples(data_dir: &Path) -> Result<()> {
+    for (path, content) in config::quick_start_files() {
+        let target: PathBuf = data_dir.join(path);
+        if target.exists() {
+            continue;
+        }
+        if let Some(folder) = target.parent() {
+            create_data_dir(folder)?;
+        }
+        std::fs::write(&target, content)
+            .map_err(|cause| Error::internal(format!("cannot write the sample chart `{}`: {cause}", target.display()), cause))?;
+    }
+    Ok(())
+}
+
+/// Says once, when every tenant has an index, what is served and what could not be reached.
+async fn announce(gateway: Arc<Gateway>) {
+    gateway.ready().await;
+    for tenant in gateway.tenants() {
+        let snapshot = tenant.charts().snapshot();
+        info!(tenant.name = %tenant.path(), charts = snapshot.chart_count(), versions = snapshot.versions(),
+            "serving `{}` with {} charts in {} versions", tenant.path(), snapshot.chart_count(), snapshot.versions());
+        let unknown: Vec<&str> = tenant.charts().unknown_members().map(|name| &**name).collect();
+        if !unknown.is_empty() {
+            warn!(tenant.name = %tenant.path(), "`{}` lacks upstream `{}`, which could not be reached yet; it is tried again",
+                tenant.path(), unknown.join("`, `"));
+        }
+        if let Freshness::Stale { age } = tenant.charts().freshness()
+            && unknown.is_empty()
+        {
+            warn!(tenant.name = %tenant.path(), "`{}` is served from a copy that is {} s old", tenant.path(), age.as_secs());
+        }
+    }
+}
+
+/// The running gateway, and what it takes to build the next one.
+struct Process {
+    gateway: ArcSwap<Gateway>,
+    arguments: args::Serve,
+    control: Control,
+}
+
+#[async_trait]
+impl Hooks for Process {
+    async fn reload(&self) {
+        let Some(file) = &self.arguments.config else {
+            warn!("there is no configuration file to read again: the quick start runs");
+            return;
+        };
+        let running = self.gateway.load_full();
+        match self.rebuild(&running).await {
+            Ok(gateway) => {
+                self.gateway.store(gateway);
+                info!("reloaded `{}`", file.display());
+            }
+            Err(failure) => {
+                error!("`{}` is not loaded, and the running configuration stays: {failure}", file.display());
+            }
+        }
+    }
+
+    async fn shutdown(&self) {
+        let gateway = self.gateway.load_full();
+        gateway.flush().await;
+        gateway.shared().cache.close().await;
+    }
+}
+
+impl Process {
+    async fn rebuild(&self, running: &Gateway) -> Result<Arc<Gateway>, Failure> {
+        let arguments = self.arguments.clone();
+        let config = tokio::task::spawn_blocking(move || configure(&arguments))
+            .await
+            .map_err(|cause| Error::internal("reading the configuration ended early", cause))??;
+        for (what, changed) in [
+            ("server", config.server != running.config().server),
+            ("data_dir", config.data_dir != running.config().data_dir),
+            ("cache", config.cache != running.config().cache),
+        ] {
+            if changed {
+                warn!("a change of `{what}` takes effect at the next start");
+            }
+        }
+        Ok(Gateway::build(config, running.shared(), Some(running), &|_, _| {}).await?)
+    }
+}
+
+/// The public listeners.
+struct Public(Arc<Process>);
+
+#[async_trait]
+impl Handler for Public {
+    async fn handle(&self, request: &Request, body: &mut dyn RequestBody) -> Response {
+        let gateway = self.0.gateway.load_full();
+        api::handle(&gateway, request, body).await
+    }
+
+    fn finished(&self, request: &Request, outcome: &Outcome) {
+        let account = request.account.get();
+        let tenant = account.and_then(|account| account.tenant.as_deref()).unwrap_or("-");
+        let route = account.map_or("none", |account| account.route);
+        let gateway = self.0.gateway.load();
+        gateway.shared().metrics.request(tenant, route, outcome.status.as_u16(), outcome.duration);
+        info!(
+            target: "chartgate::access",
+            {
+                request.id = %request.id,
+                tenant.name = tenant,
+                route.name = route,
+                client.address = request.peer.map(|peer| tracing::field::display(peer.ip())),
+                identity = account.map_or("", |account| &account.identity),
+                status = outcome.status.as_u16(),
+                size_bytes = outcome.bytes_sent,
+                duration_ms = outcome.duration.as_secs_f64() * 1e3,
+                aborted = outcome.aborted,
+            },
+            "{} {:.300} {}",
+            request.method,
+            request.path.escape_debug().to_string(),
+            outcome.status.as_u16()
+        );
+    }
+}
+
+/// The admin listener.
+struct Admin(Arc<Process>);
+
+#[async_trait]
+impl Handler for Admin {
+    async fn handle(&self, request: &Request, _body: &mut dyn RequestBody) -> Response {
+        let draining = self.0.control.draining();
+        let gateway = self.0.gateway.load_full();
+        api::admin::handle(&gateway, draining, request).await
+    }
+}

@@ -1,0 +1,302 @@
+//! `tenants:`
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::mistakes::{listed, nearest};
+use super::resolve::required;
+use super::section::{Section, Value};
+use super::upstreams::Read as Upstreams;
+use super::{
+    Access, Action, Hosted, Index, IndexFields, IndexFormat, LimitBy, Limits, Member, Overwrite,
+    Rule, Subject, Tenant, units,
+};
+use crate::names::TenantPath;
+
+/// All tenants by path; `None` where the file has none.
+pub(super) fn read(
+    value: Option<Value<'_>>,
+    upstreams: &Upstreams,
+) -> Option<BTreeMap<TenantPath, Tenant>> {
+    let mut tenants = BTreeMap::new();
+    let mut spelled: BTreeMap<TenantPath, &str> = BTreeMap::new();
+    for (key, value) in value?.named() {
+        let path = match TenantPath::parse(key) {
+            Ok(path) => path,
+            Err(error) => {
+                value.mistake(error.message());
+                continue;
+            }
+        };
+        if let Some(other) = spelled.insert(path.clone(), key)
+            && other != key
+        {
+            value.mistake(format!("is the same tenant as `{other}`; keep one"));
+        }
+        if let Some(tenant) = tenant(&path, &value, upstreams) {
+            tenants.insert(path, tenant);
+        }
+    }
+    Some(tenants)
+}
+
+fn tenant(path: &TenantPath, value: &Value<'_>, upstreams: &Upstreams) -> Option<Tenant> {
+    let mut section = value.section()?;
+    let hosted = section.take("hosted").and_then(|value| hosted(&value));
+    let mut charts = Vec::new();
+    let has_charts = section.take("charts").map(|value| {
+        for item in value.items() {
+            let Some(member) = member(&item, upstreams) else {
+                continue;
+            };
+            if charts.contains(&member) {
+                item.mistake(format!("`{}` is listed twice", member.upstream));
+            }
+            charts.push(member);
+        }
+    });
+    if hosted.is_none() && has_charts.is_none() {
+        section.mistake("serves nothing: give `charts`, or `hosted: {}` for uploads");
+    }
+    let index = section.take("index").map_or(INDEX, |value| index(&value));
+    let access = section
+        .take("access")
+        .map_or_else(Access::default, |value| access(&value));
+    let limits = section.take("limits").and_then(|value| limits(&value));
+    section.later("registries");
+    section.finish();
+    Some(Tenant {
+        path: path.clone(),
+        hosted,
+        charts,
+        index,
+        access,
+        limits,
+    })
+}
+
+/// `false`, `true` (the defaults) or a section.
+fn hosted(value: &Value<'_>) -> Option<Hosted> {
+    let mut hosted = Hosted {
+        overwrite: Overwrite::Force,
+        delete: true,
+        max_upload: 20 << 20,
+    };
+    if !value.is_section() {
+        return value.parsed(units::boolean)?.then_some(hosted);
+    }
+    let mut section = value.section()?;
+    hosted.overwrite = section.choice(
+        "overwrite",
+        hosted.overwrite,
+        &[
+            ("forbid", Overwrite::Forbid),
+            ("force", Overwrite::Force),
+            ("allow", Overwrite::Allow),
+        ],
+    );
+    hosted.delete = section.boolean("delete", hosted.delete);
+    hosted.max_upload = section
+        .take("max_upload")
+        .and_then(|value| {
+            value.parsed(|text| match units::size(text)? {
+                0 => Err("more than zero; `hosted: false` switches uploads off".into()),
+                size => Ok(size),
+            })
+        })
+        .unwrap_or(hosted.max_upload);
+    section.finish();
+    Some(hosted)
+}
+
+/// An upstream's name, or a section with filters.
+fn member(value: &Value<'_>, upstreams: &Upstreams) -> Option<Member> {
+    if !value.is_section() {
+        return Some(Member {
+            upstream: upstream(value, upstreams)?,
+            include: Vec::new(),
+            exclude: Vec::new(),
+            versions: None,
+        });
+    }
+    let mut section = value.section()?;
+    let name = required(&mut section, "upstream", |value| upstream(value, upstreams));
+    let include = globs(&mut section, "include");
+    let exclude = globs(&mut section, "exclude");
+    let versions = section
+        .take("versions")
+        .and_then(|value| value.parsed(constraint));
+    section.finish();
+    Some(Member {
+        upstream: name?,
+        include,
+        exclude,
+        versions,
+    })
+}
+
+fn upstream(value: &Value<'_>, upstreams: &Upstreams) -> Option<Arc<str>> {
+    value.parsed(|text| {
+        let names = || upstreams.names.iter().map(AsRef::as_ref);
+        upstreams
+            .names
+            .iter()
+            .find(|name| name.as_ref() == text)
+            .cloned()
+            .ok_or_else(|| match nearest(text, names()) {
+                Some(near) => format!("no upstream has this name; did you mean `{near}`?"),
+                None if upstreams.names.is_empty() => {
+                    "no upstream has this name, `upstreams` is empty".into()
+                }
+                None => format!(
+                    "no upstream has this name; there are: {}",
+                    listed(names().take(20))
+                ),
+            })
+    })
+}
+
+fn globs(section: &mut Section<'_>, key: &'static str) -> Vec<String> {
+    let Some(value) = section.take(key) else {
+        return Vec::new();
+    };
+    let globs: Vec<String> = value
+        .items()
+        .iter()
+        .filter_map(|item| {
+            item.parsed(|text| match globset::Glob::new(text) {
+                _ if text.is_empty() => Err("an empty pattern matches no chart".into()),
+                Ok(_) => Ok(text.to_owned()),
+                Err(error) => Err(format!("not a pattern of chart names: {}", error.kind())),
+            })
+        })
+        .collect();
+    globs
+}
+
+fn constraint(text: &str) -> Result<String, String> {
+    Ok(text.to_owned())
+}
+
+const INDEX: Index = Index {
+    format: IndexFormat::Json,
+    fields: IndexFields::Full,
+    keep: 0,
+};
+
+fn index(value: &Value<'_>) -> Index {
+    let Some(mut section) = value.section() else {
+        return INDEX;
+    };
+    let index = Index {
+        format: section.choice(
+            "format",
+            INDEX.format,
+            &[("json", IndexFormat::Json), ("yaml", IndexFormat::Yaml)],
+        ),
+        fields: section.choice(
+            "fields",
+            INDEX.fields,
+            &[("full", IndexFields::Full), ("slim", IndexFields::Slim)],
+        ),
+        keep: section.parsed_or("keep", INDEX.keep, |text| {
+            text.parse()
+                .map_err(|_| "write how many versions to keep per chart, 0 for all".into())
+        }),
+    };
+    section.finish();
+    index
+}
+
+const ACTIONS: [(&str, Action); 4] = [
+    ("pull", Action::Pull),
+    ("push", Action::Push),
+    ("delete", Action::Delete),
+    ("admin", Action::Admin),
+];
+
+fn access(value: &Value<'_>) -> Access {
+    let Some(mut section) = value.section() else {
+        return Access::default();
+    };
+    let anonymous = section
+        .take("anonymous")
+        .map(|value| actions(&value))
+        .unwrap_or_default();
+    let rules = section
+        .take("rules")
+        .map(|value| value.items().iter().filter_map(rule).collect())
+        .unwrap_or_default();
+    section.finish();
+    Access { anonymous, rules }
+}
+
+fn actions(value: &Value<'_>) -> Vec<Action> {
+    value
+        .items()
+        .iter()
+        .filter_map(|item| item.choice(&ACTIONS))
+        .collect()
+}
+
+fn rule(value: &Value<'_>) -> Option<Rule> {
+    let mut section = value.section()?;
+    let subjects = required(&mut section, "subjects", |value| {
+        let items = value.items();
+        if items.is_empty() {
+            value.mistake("a rule without subjects is about nobody");
+        }
+        Some(items.iter().filter_map(subject).collect())
+    });
+    let actions = required(&mut section, "actions", |value| {
+        if value.items().is_empty() {
+            value.mistake("a rule without actions allows nothing");
+        }
+        Some(actions(value))
+    });
+    section.finish();
+    Some(Rule {
+        subjects: subjects?,
+        actions: actions?,
+    })
+}
+
+fn subject(value: &Value<'_>) -> Option<Subject> {
+    value.parsed(|text| match text.split_once(':') {
+        Some(("user", "*")) => Ok(Subject::AnyUser),
+        Some(("user", name)) if !name.is_empty() => Ok(Subject::User(name.to_owned())),
+        Some(("group" | "claim", _)) => Err(
+            "groups and claims as subjects: not supported yet; write `user:NAME` or `user:*`"
+                .into(),
+        ),
+        _ => Err("write `user:NAME`, or `user:*` for everybody with valid credentials".into()),
+    })
+}
+
+fn limits(value: &Value<'_>) -> Option<Limits> {
+    let mut section = value.section()?;
+    let rate = required(&mut section, "requests", |value| value.parsed(units::rate));
+    let burst = section.take("burst").and_then(|value| {
+        value.parsed(|text| match text.parse() {
+            Ok(burst @ 1u32..) => Ok(burst),
+            _ => Err("write a number of requests from 1".into()),
+        })
+    });
+    let by = section.choice(
+        "by",
+        LimitBy::Identity,
+        &[
+            ("address", LimitBy::Address),
+            ("identity", LimitBy::Identity),
+            ("tenant", LimitBy::Tenant),
+        ],
+    );
+    section.finish();
+    let (requests, period) = rate?;
+    Some(Limits {
+        requests,
+        period,
+        burst: burst.unwrap_or(requests),
+        by,
+    })
+}

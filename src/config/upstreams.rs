@@ -1,0 +1,316 @@
+//! `upstreams:`
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use url::Url;
+
+use super::resolve::required;
+use super::section::{Section, Value};
+use super::{Client, OnDigestMismatch, Source, Upstream, UpstreamAuth, units};
+
+/// The kinds of the contract.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Type {
+    Helm,
+    Dir,
+    Later,
+}
+
+pub(super) fn read(value: Option<Value<'_>>) -> Read {
+    let mut read = Read::default();
+    for (name, value) in value.iter().flat_map(Value::named) {
+        let name: Arc<str> = Arc::from(name);
+        if !is_name(&name) {
+            value.mistake(
+                "the name of an upstream is made of letters, digits, `.`, `_` and `-`, at most 128",
+            );
+        }
+        read.names.push(Arc::clone(&name));
+        if let Some(upstream) = upstream(&name, &value) {
+            read.upstreams.insert(name, upstream);
+        }
+    }
+    read
+}
+
+/// What `upstreams:` says.
+#[derive(Debug, Default)]
+pub(super) struct Read {
+    /// Those without mistakes.
+    pub(super) upstreams: BTreeMap<Arc<str>, Upstream>,
+    /// All names, so that a mistake in an upstream does not look like another one in every tenant that uses it.
+    pub(super) names: Vec<Arc<str>>,
+}
+
+/// Names stand in metrics, routes of the admin listener and file names.
+fn is_name(name: &str) -> bool {
+    name.len() <= 128
+        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+}
+
+fn upstream(name: &Arc<str>, value: &Value<'_>) -> Option<Upstream> {
+    let mut section = value.section()?;
+    let kind = kind(&mut section);
+    if kind == Some(Type::Later) {
+        // Its keys are in words that are not known yet; the type is the mistake.
+        return None;
+    }
+    let source = required(&mut section, "url", |value| source(kind, value));
+    let refresh = section
+        .take("refresh")
+        .and_then(|value| {
+            value.parsed(|text| match units::duration(text)? {
+                // Every refresh is a request; a loop without a pause would be an attack.
+                short if short < Duration::from_secs(1) => Err("at least `1s`".into()),
+                refresh => Ok(refresh),
+            })
+        })
+        .unwrap_or(Duration::from_mins(5));
+    let is_dir = matches!(source, Some(Source::Dir(_))) || kind == Some(Type::Dir);
+    let client = if is_dir {
+        let reason = "has no meaning for a folder; it belongs to upstreams of type `helm`";
+        for key in ["timeout", "proxy", "tls", "auth", "allow_private"] {
+            section.refuse(key, reason);
+        }
+        Client {
+            timeout: DEFAULT_TIMEOUT,
+            ..Client::default()
+        }
+    } else {
+        client(&mut section)
+    };
+    let on_digest_mismatch = section.choice(
+        "on_digest_mismatch",
+        OnDigestMismatch::Reject,
+        &[
+            ("reject", OnDigestMismatch::Reject),
+            ("serve", OnDigestMismatch::Serve),
+        ],
+    );
+    let keep_removed = section.boolean("keep_removed", true);
+    let max_shrink = section.parsed_or("max_shrink", 0.5, units::share);
+    for key in ["tag_ttl", "hosts", "charts"] {
+        section.later(key);
+    }
+    section.finish();
+    Some(Upstream {
+        name: Arc::clone(name),
+        source: source?,
+        refresh,
+        timeout: client.timeout,
+        client,
+        on_digest_mismatch,
+        keep_removed,
+        max_shrink,
+    })
+}
+
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// `type:`; absent, the scheme of the URL tells.
+fn kind(section: &mut Section<'_>) -> Option<Type> {
+    let value = section.take("type")?;
+    let kind = value.choice(&[
+        ("helm", Type::Helm),
+        ("dir", Type::Dir),
+        ("s3", Type::Later),
+        ("git", Type::Later),
+        ("oci", Type::Later),
+    ])?;
+    if kind == Type::Later {
+        value.mistake(format!(
+            "`{}`: not supported yet; use `helm` or `dir`",
+            value.spelling()
+        ));
+    }
+    Some(kind)
+}
+
+fn source(kind: Option<Type>, value: &Value<'_>) -> Option<Source> {
+    let text = value.text()?;
+    let scheme = text.split_once("://").map(|(scheme, _)| scheme);
+    match (kind, scheme) {
+        (Some(Type::Dir) | None, Some("file")) => folder_url(value, &text),
+        (Some(Type::Dir), None) => value.path_beside_file().map(Source::Dir),
+        (Some(Type::Helm) | None, Some("http" | "https")) => helm_url(value, &text),
+        (None, None) => {
+            value.mistake("without `type` this must be an http, https or file URL; for a folder add `type: dir`");
+            None
+        }
+        (_, Some("oci")) => {
+            value.mistake("OCI registries as upstreams: not supported yet");
+            None
+        }
+        (Some(Type::Dir), Some(_)) => {
+            value.mistake("a `dir` upstream is a path or a `file://` URL");
+            None
+        }
+        (_, Some(scheme)) => {
+            value.mistake(format!(
+                "scheme `{scheme:.20}` is not supported; use http or https, or `type: dir` for a folder"
+            ));
+            None
+        }
+        (Some(_), None) => {
+            value.mistake("write a URL such as `https://charts.example.com/stable`");
+            None
+        }
+    }
+}
+
+fn folder_url(value: &Value<'_>, text: &str) -> Option<Source> {
+    let path = Url::parse(text)
+        .ok()
+        .and_then(|url| url.to_file_path().ok());
+    match path {
+        Some(path) => Some(Source::Dir(path)),
+        None => {
+            value.mistake("write the folder as `file:///absolute/path`, or as a path");
+            None
+        }
+    }
+}
+
+fn helm_url(value: &Value<'_>, text: &str) -> Option<Source> {
+    let mut url = match Url::parse(text) {
+        Ok(url) => url,
+        Err(error) => {
+            value.mistake(format!("not a URL: {error}"));
+            return None;
+        }
+    };
+    if !url.username().is_empty() || url.password().is_some() {
+        // URLs are logged and shown; credentials must not be part of them.
+        value.mistake("credentials in the URL would be logged; give them under `auth`");
+        return None;
+    }
+    if url.path().ends_with("/index.yaml") {
+        value.mistake("give the folder of the repository, without `index.yaml`");
+        return None;
+    }
+    if url.fragment().is_some() {
+        value.mistake("a URL with `#` cannot be a repository; leave the fragment out");
+        return None;
+    }
+    if !url.path().ends_with('/') {
+        let path = format!("{}/", url.path());
+        url.set_path(&path);
+    }
+    Some(Source::Helm(url))
+}
+
+fn client(section: &mut Section<'_>) -> Client {
+    let timeout = section
+        .take("timeout")
+        .and_then(|value| {
+            value.parsed(|text| match units::duration(text)? {
+                Duration::ZERO => Err("more than zero".into()),
+                timeout => Ok(timeout),
+            })
+        })
+        .unwrap_or(DEFAULT_TIMEOUT);
+    let proxy = section
+        .take("proxy")
+        .and_then(|value| value.parsed_secretly(proxy_url));
+    let auth = section.take("auth").and_then(|value| auth(&value));
+    let allow_private = section.boolean("allow_private", false);
+    let mut client = Client {
+        proxy,
+        auth,
+        allow_private,
+        timeout,
+        ..Client::default()
+    };
+    if let Some(value) = section.take("tls") {
+        tls(&value, &mut client);
+    }
+    client
+}
+
+/// A proxy's URL may hold its credentials, so no message shows it.
+fn proxy_url(text: &str) -> Result<Url, String> {
+    Url::parse(text)
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+        .ok_or_else(|| "write the proxy as `http://proxy.example.com:3128`".into())
+}
+
+fn tls(value: &Value<'_>, client: &mut Client) {
+    let Some(mut section) = value.section() else {
+        return;
+    };
+    client.ca_file = section
+        .take("ca_file")
+        .and_then(|value| value.readable_file());
+    client.insecure_skip_verify = section.boolean("insecure_skip_verify", false);
+    let certificate = section.take("cert_file");
+    let key = section.take("key_file");
+    client.identity = match (certificate, key) {
+        (Some(certificate), Some(key)) => {
+            let certificate = certificate.readable_file();
+            let key = key.readable_file();
+            certificate.zip(key)
+        }
+        (None, None) => None,
+        (Some(_), None) => {
+            section.mistake("`cert_file` needs `key_file`");
+            None
+        }
+        (None, Some(_)) => {
+            section.mistake("`key_file` needs `cert_file`");
+            None
+        }
+    };
+    if client.insecure_skip_verify && client.ca_file.is_some() {
+        section.mistake("`ca_file` means nothing with `insecure_skip_verify: true`; keep one");
+    }
+    section.finish();
+}
+
+fn auth(value: &Value<'_>) -> Option<UpstreamAuth> {
+    let mut section = value.section()?;
+    let username = section.take("username");
+    let password = section.secret("password", "password_file");
+    let token = section.secret("token", "token_file");
+    let name = match &username {
+        Some(value) => Some(value.parsed(user_name)?),
+        None => None,
+    };
+    let (password, token) = (password.ok()?, token.ok()?);
+    let auth = match (name, password, token) {
+        (Some(name), Some(password), None) => Some(UpstreamAuth::Basic(name, password)),
+        (None, None, Some(token)) => Some(UpstreamAuth::Bearer(token)),
+        (Some(_), None, None) => {
+            section.mistake("`username` needs `password_file` or `password`");
+            None
+        }
+        (None, Some(_), None) => {
+            section.mistake("`password` needs `username`");
+            None
+        }
+        (None, None, None) => {
+            section.mistake("give `username` and `password_file`, or `token_file`");
+            None
+        }
+        (_, _, Some(_)) => {
+            section.mistake("a token and a user contradict each other; keep one");
+            None
+        }
+    };
+    section.finish();
+    auth
+}
+
+/// RFC 7617: a colon would end the name.
+fn user_name(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.contains(|c: char| c == ':' || c.is_control()) {
+        Err("a user name is not empty and has no `:`".into())
+    } else {
+        Ok(text.to_owned())
+    }
+}

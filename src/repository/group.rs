@@ -1,0 +1,274 @@
+//! Ordered members seen as one repository: the merged index, published before anyone asks.
+//!
+//! A merge happens when a member changed, never on a request. [`Group::publish`] is also called by an upload before it is
+//! acknowledged, so that the next read anywhere on this replica shows it. Knows nothing about HTTP routes or identities.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use tokio::sync::{Notify, OnceCell, watch};
+use tokio::task::JoinSet;
+use tracing::{debug, error};
+
+use super::{Artifact, ChartRepository, Freshness};
+use crate::clock::Clock;
+use crate::error::{Error, Result};
+use crate::http::encoding::Coding;
+use crate::index::{Member, Snapshot, Style};
+use crate::metrics::Metrics;
+use crate::names::{FileName, TenantPath};
+
+/// How long a publish waits for the next one before it spends time on one contiguous body and compressed variants.
+const QUIET: Duration = Duration::from_millis(250);
+
+/// Members in order of precedence, and what they publish together.
+#[derive(Debug)]
+pub struct Group {
+    tenant: TenantPath,
+    members: Vec<GroupMember>,
+    style: Style,
+    published: ArcSwap<Published>,
+    ready: watch::Sender<bool>,
+    /// Serialises merges; held for computation only.
+    merging: std::sync::Mutex<()>,
+    changed: Notify,
+    gzip_wanted: AtomicBool,
+    zstd_wanted: AtomicBool,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+}
+
+/// One member of a group.
+#[derive(Clone, Debug)]
+pub struct GroupMember {
+    /// The repository.
+    pub repository: Arc<dyn ChartRepository>,
+    /// Names that it has never come from later members (hosted content).
+    pub reserves_names: bool,
+}
+
+/// A published index with its prepared compressed forms.
+#[derive(Debug)]
+pub struct Published {
+    /// The index.
+    pub snapshot: Arc<Snapshot>,
+    gzip: OnceCell<Bytes>,
+    zstd: OnceCell<Bytes>,
+}
+
+impl Published {
+    fn new(snapshot: Snapshot) -> Self {
+        Self { snapshot: Arc::new(snapshot), gzip: OnceCell::new(), zstd: OnceCell::new() }
+    }
+
+    fn slot(&self, coding: Coding) -> &OnceCell<Bytes> {
+        match coding {
+            Coding::Gzip => &self.gzip,
+            Coding::Zstd => &self.zstd,
+        }
+    }
+}
+
+impl Group {
+    /// A group that has published nothing yet. [`Group::run`] keeps it current.
+    pub fn new(
+        tenant: TenantPath,
+        members: Vec<GroupMember>,
+        style: Style,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+    ) -> Arc<Self> {
+        let empty = Snapshot::merge(&[], style, None, clock.now());
+        Arc::new(Self {
+            tenant,
+            members,
+            style,
+            published: ArcSwap::from_pointee(Published::new(empty)),
+            ready: watch::Sender::new(false),
+            merging: std::sync::Mutex::new(()),
+            changed: Notify::new(),
+            gzip_wanted: AtomicBool::new(false),
+            zstd_wanted: AtomicBool::new(false),
+            clock,
+            metrics,
+        })
+    }
+
+    /// Follows its members: publishes first when all have settled, then whenever one changed. Runs until dropped.
+    pub async fn run(self: Arc<Self>) {
+        let mut followers = JoinSet::new();
+        for member in &self.members {
+            let mut changes = member.repository.changes();
+            let group = self.clone();
+            followers.spawn(async move {
+                while changes.changed().await.is_ok() {
+                    group.changed.notify_one();
+                }
+            });
+        }
+        for member in &self.members {
+            member.repository.settled().await;
+        }
+        loop {
+            if let Err(failure) = self.publish().await {
+                error!(tenant.name = %self.tenant, error = %failure.chain(), "cannot publish the index of `{}`", self.tenant);
+            }
+            // Someone may be uploading hundreds of charts: the expensive forms wait until it is quiet.
+            while tokio::time::timeout(QUIET, self.changed.notified()).await.is_ok() {
+                let _ = self.publish().await;
+            }
+            self.prepare().await;
+            self.changed.notified().await;
+        }
+    }
+
+    /// Merges what members show now and makes it visible. Done when it returns: the next read sees it.
+    pub async fn publish(self: &Arc<Self>) -> Result<()> {
+        let group = self.clone();
+        tokio::task::spawn_blocking(move || group.merge())
+            .await
+            .map_err(|failure| Error::internal(format!("merging the index of `{}` ended early", self.tenant), failure))
+    }
+
+    /// The current index.
+    pub fn published(&self) -> Arc<Published> {
+        self.published.load_full()
+    }
+
+    /// The current index's snapshot.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.published.load().snapshot.clone()
+    }
+
+    /// Whether an index has been published.
+    pub fn is_ready(&self) -> bool {
+        *self.ready.borrow()
+    }
+
+    /// Waits until an index has been published. Cancel-safe.
+    pub async fn ready(&self) {
+        // The sender lives in `self`, so this ends only with the value being true.
+        let _ = self.ready.subscribe().wait_for(|ready| *ready).await;
+    }
+
+    /// A compressed form, if it is prepared. The first wish for one starts its preparation.
+    pub fn variant(self: &Arc<Self>, published: &Arc<Published>, coding: Coding) -> Option<Bytes> {
+        if let Some(bytes) = published.slot(coding).get() {
+            return Some(bytes.clone());
+        }
+        let wanted = match coding {
+            Coding::Gzip => &self.gzip_wanted,
+            Coding::Zstd => &self.zstd_wanted,
+        };
+        if !wanted.swap(true, Ordering::Relaxed) {
+            let (group, published) = (self.clone(), published.clone());
+            tokio::spawn(async move { group.compress(&published, coding).await });
+        }
+        None
+    }
+
+    /// The members in order of precedence.
+    pub fn members(&self) -> &[GroupMember] {
+        &self.members
+    }
+
+    /// The freshness of the stalest member; unknown only where no member was ever reached.
+    pub fn freshness(&self) -> Freshness {
+        let (mut age, mut stale, mut known) = (Duration::ZERO, false, self.members.is_empty());
+        for member in &self.members {
+            match member.repository.freshness() {
+                Freshness::Fresh { age: other } => (age, known) = (age.max(other), true),
+                Freshness::Stale { age: other } => (age, known, stale) = (age.max(other), true, true),
+                // The rest is a copy that lacks something.
+                Freshness::Unknown => stale = true,
+            }
+        }
+        match (known, stale) {
+            (false, _) => Freshness::Unknown,
+            (true, true) => Freshness::Stale { age },
+            (true, false) => Freshness::Fresh { age },
+        }
+    }
+
+    /// Members whose index was never learned.
+    pub fn unknown_members(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.members
+            .iter()
+            .filter(|member| member.repository.freshness() == Freshness::Unknown)
+            .map(|member| member.repository.label())
+    }
+
+    /// The archive or provenance file that the merged index calls `file`.
+    pub async fn file(&self, file: &FileName) -> Result<Artifact> {
+        let snapshot = self.snapshot();
+        let found = snapshot.find(file.archive()).and_then(|found| {
+            let member = self.members.get(found.member)?;
+            Some((member.repository.clone(), found.entry.clone()))
+        });
+        let Some((repository, entry)) = found else {
+            return Err(Error::not_found(format!("chart `{file}` does not exist in `{}`", self.tenant)));
+        };
+        if file.is_provenance() { repository.provenance(&entry).await } else { repository.archive(&entry).await }
+    }
+
+    fn merge(&self) {
+        let Ok(_one_at_a_time) = self.merging.lock() else { return };
+        let members: Vec<Member> = self
+            .members
+            .iter()
+            .map(|member| Member {
+                label: member.repository.label().clone(),
+                index: member.repository.index(),
+                reserves_names: member.reserves_names,
+            })
+            .collect();
+        let previous = self.snapshot();
+        let snapshot = Snapshot::merge(&members, self.style, Some(&previous), self.clock.now());
+        self.metrics.index_versions(self.tenant.label(), snapshot.versions());
+        if snapshot.etag() != previous.etag() || !self.is_ready() {
+            debug!(tenant.name = %self.tenant, versions = snapshot.versions(), "published the index of `{}`", self.tenant);
+            self.published.store(Arc::new(Published::new(snapshot)));
+        }
+        self.ready.send_if_modified(|ready| !std::mem::replace(ready, true));
+    }
+
+    /// One contiguous body and the compressed forms that somebody has asked for before.
+    async fn prepare(self: &Arc<Self>) {
+        let before = self.published();
+        if before.snapshot.contiguous().is_none() {
+            let group = self.clone();
+            let _ = tokio::task::spawn_blocking(move || {
+                let Ok(_one_at_a_time) = group.merging.lock() else { return };
+                let current = group.snapshot();
+                group.published.store(Arc::new(Published::new(current.compact())));
+            })
+            .await;
+        }
+        let published = self.published();
+        if self.gzip_wanted.load(Ordering::Relaxed) {
+            self.compress(&published, Coding::Gzip).await;
+        }
+        if self.zstd_wanted.load(Ordering::Relaxed) {
+            self.compress(&published, Coding::Zstd).await;
+        }
+    }
+
+    async fn compress(&self, published: &Arc<Published>, coding: Coding) {
+        let snapshot = published.snapshot.clone();
+        let work = move || coding.encode(&snapshot.body().into_pieces());
+        let prepared = published
+            .slot(coding)
+            .get_or_try_init(|| async {
+                tokio::task::spawn_blocking(work)
+                    .await
+                    .map_err(|failure| Error::internal("compressing an index ended early", failure))?
+            })
+            .await;
+        if let Err(failure) = prepared {
+            error!(tenant.name = %self.tenant, error = %failure.chain(), "cannot compress the index of `{}`", self.tenant);
+        }
+    }
+}

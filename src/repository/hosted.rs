@@ -1,0 +1,69 @@
+//! What users uploaded, as a member of a group. Writing goes to the store itself (see `Tenant::hosted`).
+
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+use super::{Artifact, ChartRepository, Content, Freshness, Origin};
+use crate::error::Result;
+use crate::index::{Entry, SourceIndex};
+use crate::names::FileName;
+use crate::store::Hosted;
+
+/// A hosted store, read as a repository.
+#[derive(Debug)]
+pub struct HostedRepository {
+    store: Arc<Hosted>,
+}
+
+static LABEL: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("hosted"));
+
+impl HostedRepository {
+    /// The repository of everything in `store`.
+    pub fn new(store: Arc<Hosted>) -> Self {
+        Self { store }
+    }
+
+    /// A stored file by its own name, whether or not the index shows it under that name.
+    pub async fn file(store: &Hosted, file: &FileName) -> Result<Artifact> {
+        let stored = store.open_file(file).await?;
+        let content = Content::Stored(Arc::new(stored.file), stored.len);
+        Ok(Artifact { content, origin: Origin::Hosted, digest: stored.digest, warning: None })
+    }
+
+    async fn stored(&self, entry: &Entry, suffix: &str) -> Result<Artifact> {
+        let name = FileName::parse(&format!("{}{suffix}", self.store.stored_name(entry)))?;
+        Self::file(&self.store, &name).await
+    }
+}
+
+#[async_trait]
+impl ChartRepository for HostedRepository {
+    fn label(&self) -> &Arc<str> {
+        &LABEL
+    }
+
+    fn index(&self) -> Arc<SourceIndex> {
+        self.store.index()
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.store.subscribe()
+    }
+
+    fn freshness(&self) -> Freshness {
+        Freshness::Fresh { age: Duration::ZERO }
+    }
+
+    async fn settled(&self) {}
+
+    async fn archive(&self, entry: &Arc<Entry>) -> Result<Artifact> {
+        self.stored(entry, "").await
+    }
+
+    async fn provenance(&self, entry: &Arc<Entry>) -> Result<Artifact> {
+        self.stored(entry, ".prov").await
+    }
+}

@@ -1,0 +1,133 @@
+//! Repositories: the parts of a tenant's expression, each of which shows an index and yields bytes.
+//!
+//! [`hosted::HostedRepository`] owns what users uploaded, [`proxy::Proxy`] is one cached upstream,
+//! [`curated::Curated`] a filtered view, [`group::Group`] ordered members seen as one.
+//! Nobody above this layer can tell hosted from proxied content.
+
+pub mod curated;
+pub mod group;
+pub mod hosted;
+pub mod proxy;
+
+use std::fmt::Debug;
+use std::fs::File;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+use crate::cache::Object;
+use crate::digest::Digest;
+use crate::error::Result;
+use crate::http::{Body, ByteStream};
+use crate::index::{Entry, SourceIndex};
+
+pub use self::group::Group;
+
+/// A source of charts: one member of a group.
+#[async_trait]
+pub trait ChartRepository: Debug + Send + Sync {
+    /// What people call it: an upstream's name, or `hosted`.
+    fn label(&self) -> &Arc<str>;
+
+    /// The current index. Cheap; never waits for I/O.
+    fn index(&self) -> Arc<SourceIndex>;
+
+    /// A counter that moves whenever [`ChartRepository::index`] returns something else.
+    fn changes(&self) -> watch::Receiver<u64>;
+
+    /// How current the index is.
+    fn freshness(&self) -> Freshness;
+
+    /// Waits until the index is known or the first attempt to learn it has failed. Cancel-safe.
+    async fn settled(&self);
+
+    /// The archive of an entry that this repository's index shows.
+    async fn archive(&self, entry: &Arc<Entry>) -> Result<Artifact>;
+
+    /// The provenance file of an entry that this repository's index shows.
+    async fn provenance(&self, entry: &Arc<Entry>) -> Result<Artifact>;
+}
+
+/// How current a repository's index is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Freshness {
+    /// It is the truth, or was confirmed within its `refresh`.
+    Fresh {
+        /// Time since the last confirmation.
+        age: Duration,
+    },
+    /// The last attempt to confirm it failed; this copy is served meanwhile.
+    Stale {
+        /// Time since the last confirmation.
+        age: Duration,
+    },
+    /// It was never learned.
+    Unknown,
+}
+
+/// Where the bytes of an answer came from, as `X-Cache` says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Held before the request came.
+    Hit,
+    /// Fetched for this request (or for another one that runs now).
+    Miss,
+    /// Uploaded to this gateway.
+    Hosted,
+}
+
+impl Origin {
+    /// The value of `X-Cache`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Miss => "miss",
+            Self::Hosted => "hosted",
+        }
+    }
+}
+
+/// An archive or provenance file, ready to be sent whole or in part.
+#[derive(Debug)]
+pub struct Artifact {
+    /// The bytes.
+    pub content: Content,
+    /// Where they came from.
+    pub origin: Origin,
+    /// The digest that the bytes are known to have (after the last byte, for a running fill).
+    pub digest: Option<Digest>,
+    /// A sentence for the `Warning` header, where something about the bytes is not as it should be.
+    pub warning: Option<String>,
+}
+
+/// Where an artifact's bytes are.
+#[derive(Debug)]
+pub enum Content {
+    /// In the cache, or arriving there.
+    Cached(Object),
+    /// In the hosted store: the open file and its length.
+    Stored(Arc<File>, u64),
+}
+
+impl Artifact {
+    /// The length in bytes; `None` for a running fill whose upstream did not say.
+    pub fn length(&self) -> Option<u64> {
+        match &self.content {
+            Content::Cached(object) => object.length(),
+            Content::Stored(_, length) => Some(*length),
+        }
+    }
+
+    /// The bytes of `range`; `0..u64::MAX` is everything.
+    pub async fn body(&self, range: Range<u64>) -> Result<Body> {
+        match &self.content {
+            Content::Cached(object) => object.body(range).await,
+            Content::Stored(file, length) => {
+                Ok(ByteStream::from_file(file.clone(), range.start..range.end.min(*length)).into())
+            }
+        }
+    }
+}

@@ -1,0 +1,680 @@
+//! The files in `config/`, and what a wrong file is told.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use chartgate::config::{
+    self, Action, Config, ListenAddress, Mistakes, Source, Subject, UpstreamAuth,
+};
+
+/// No variable is set.
+fn bare(_: &str) -> Option<String> {
+    None
+}
+
+fn config_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("config")
+}
+
+fn parse(text: &str) -> Result<Config, Mistakes> {
+    config::parse(text, Path::new("/nowhere"), &bare)
+}
+
+fn mistakes(text: &str) -> Vec<String> {
+    let mistakes = parse(text).expect_err("a file with mistakes");
+    assert!(!mistakes.0.is_empty());
+    mistakes
+        .0
+        .iter()
+        .map(|mistake| format!("{}: {}", mistake.path, mistake.message))
+        .collect()
+}
+
+/// A file with one good upstream and tenant, and `more` at its end.
+fn with(more: &str) -> String {
+    format!(
+        "upstreams: {{good: {{url: 'https://x.example/'}}}}\ntenants: {{acme: {{charts: good}}}}\n{more}\n"
+    )
+}
+
+#[test]
+fn every_example_loads() {
+    let mut loaded = 0;
+    for entry in std::fs::read_dir(config_folder()).expect("config/") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_none_or(|extension| extension != "yaml") {
+            continue;
+        }
+        if let Err(mistakes) = config::load(&path, &bare) {
+            panic!("{}:\n{mistakes}", path.display());
+        }
+        loaded += 1;
+    }
+    assert!(loaded >= 6, "only {loaded} examples");
+}
+
+/// `chartgate.yaml` with every key in force, alternatives (`# (or) key:`) excepted.
+fn uncommented(text: &str) -> String {
+    let is_key = |text: &str| {
+        let text = text.strip_prefix("- ").unwrap_or(text);
+        text.split_once(':').is_some_and(|(key, _)| {
+            !key.is_empty() && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+        })
+    };
+    text.lines()
+        .map(|line| match line.split_once("# ") {
+            Some((indent, rest)) if indent.trim().is_empty() && is_key(rest) => {
+                format!("{indent}{rest}\n")
+            }
+            _ => format!("{line}\n"),
+        })
+        .collect()
+}
+
+#[test]
+fn no_key_is_missing_from_the_commented_file() {
+    let text = std::fs::read_to_string(config_folder().join("chartgate.yaml")).expect("readable");
+    let folder = tempfile::tempdir().expect("a folder");
+    for file in [
+        "tls.crt",
+        "tls.key",
+        "clients.crt",
+        "corp-ca.crt",
+        "client.crt",
+        "client.key",
+        "password",
+        "users.htpasswd",
+    ] {
+        std::fs::write(folder.path().join(file), "x\n").expect("written");
+    }
+    let full = uncommented(&text);
+    let config = config::parse(&full, folder.path(), &bare)
+        .unwrap_or_else(|mistakes| panic!("{mistakes}\n{full}"));
+    assert!(config.cache.redis.is_some());
+    let missing: Vec<String> = config::absent_keys(&full, folder.path(), &bare)
+        .expect("valid")
+        .into_iter()
+        .filter(|path| {
+            let key = path.rsplit('.').next().unwrap_or(path);
+            !text.contains(&format!("# (or) {key}:"))
+        })
+        .collect();
+    assert!(missing.is_empty(), "chartgate.yaml lacks {missing:?}");
+}
+
+/// What the commented file says is what absence means.
+#[test]
+fn the_commented_file_shows_the_defaults() {
+    let shown = config::load(&config_folder().join("chartgate.yaml"), &bare).expect("valid");
+    let bare = parse(
+        "upstreams: {example: {url: 'https://charts.example.com/stable'}}\n\
+         tenants: {acme/platform: {hosted: true, charts: [example], access: {anonymous: [pull]}}}\n",
+    )
+    .expect("valid");
+    assert_eq!(format!("{shown:?}"), format!("{bare:?}"));
+}
+
+#[test]
+fn the_quick_start_is_safe_and_complete() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = config::quick_start(folder.path());
+    assert_eq!(config.data_dir, folder.path());
+    assert_eq!(config.store.root, folder.path().join("hosted"));
+    for address in config.server.http.iter().chain(&config.server.admin) {
+        match address {
+            ListenAddress::Tcp(address) => assert!(address.ip().is_loopback(), "{address}"),
+            ListenAddress::Unix(_) => panic!("a TCP address"),
+        }
+    }
+    let Source::Dir(sample) = &config.upstreams["sample"].source else {
+        panic!("the sample is a folder")
+    };
+    assert_eq!(sample, &folder.path().join("sample"));
+    let files = config::quick_start_files();
+    assert!(
+        files
+            .iter()
+            .filter(|(name, _)| name.ends_with(".tgz"))
+            .count()
+            >= 6
+    );
+    assert!(files.iter().map(|(_, bytes)| bytes.len()).sum::<usize>() < 300_000);
+    let on_disk = std::fs::read_dir(config_folder().join("sample"))
+        .expect("config/sample")
+        .count();
+    assert_eq!(files.len(), on_disk, "embedded and shipped files differ");
+    for (name, bytes) in files {
+        assert_eq!(
+            std::fs::read(config_folder().join(name)).expect("shipped"),
+            *bytes
+        );
+    }
+}
+
+#[test]
+fn everything_of_the_contract_resolves() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for file in ["tls.crt", "tls.key", "clients.crt", "ca.crt", "htpasswd"] {
+        std::fs::write(folder.path().join(file), "x").expect("written");
+    }
+    std::fs::write(folder.path().join("secret"), "s3cret\r\n").expect("written");
+    let env = |name: &str| (name == "REDIS_PASSWORD").then(|| "hunter2".to_owned());
+    let text = r#"
+server:
+  http: [127.0.0.1:0, "unix:/run/chartgate.sock"]
+  https: {listen: "[::]:8443", cert_file: tls.crt, key_file: tls.key, client_ca_file: clients.crt}
+  admin: 127.0.0.1:9090
+  external_url: https://charts.example.com
+  grace_period: 1m30s
+data_dir: ./data
+cache:
+  memory: 1GB
+  disk: 50GiB
+  redis: {url: "redis://:${REDIS_PASSWORD}@127.0.0.1:6379/0", prefix: cg, max_object: 512KiB}
+store: {type: fs, root: /srv/hosted}
+upstreams:
+  ingress-nginx:
+    type: helm
+    url: https://kubernetes.github.io/ingress-nginx
+    refresh: 24h
+    timeout: 500ms
+    proxy: http://proxy.corp:3128
+    tls: {ca_file: ca.crt, insecure_skip_verify: false, cert_file: tls.crt, key_file: tls.key}
+    auth: {username: reader, password_file: secret}
+    allow_private: true
+    on_digest_mismatch: serve
+    keep_removed: false
+    max_shrink: 10%
+  local: {type: dir, url: charts}
+  tree: {url: "file:///srv/charts"}
+  token: {url: "http://h.example", auth: {token_file: secret}}
+tenants:
+  acme/platform:
+    hosted: {overwrite: forbid, delete: false, max_upload: 5MiB}
+    charts:
+      - ingress-nginx
+      - {upstream: local, include: ["app", "team-*"], exclude: "*-dev", versions: ">=1.2 <3"}
+    index: {format: yaml, fields: slim, keep: 3}
+    access:
+      anonymous: pull
+      rules: [{subjects: ["user:ci", "user:*"], actions: [pull, push, delete, admin]}]
+    limits: {requests: 6000/m, burst: 200, by: address}
+  /: {hosted: true}
+auth: {users_file: htpasswd}
+"#;
+    let config = config::parse(text, folder.path(), &env).unwrap_or_else(|m| panic!("{m}"));
+    let printed = format!("{config:?}");
+    assert!(!printed.contains("s3cret") && !printed.contains("hunter2"));
+    assert_eq!(config.server.http.len(), 2);
+    assert_eq!(config.server.grace_period, Duration::from_secs(90));
+    assert_eq!(
+        config.server.https[0].cert_file,
+        folder.path().join("tls.crt")
+    );
+    assert_eq!(config.cache.memory, 1_000_000_000);
+    let redis = config.cache.redis.expect("redis");
+    assert_eq!(redis.url.reveal(), "redis://:hunter2@127.0.0.1:6379/0");
+    let nginx = &config.upstreams["ingress-nginx"];
+    let Source::Helm(url) = &nginx.source else {
+        panic!("helm")
+    };
+    assert_eq!(url.as_str(), "https://kubernetes.github.io/ingress-nginx/");
+    assert_eq!(nginx.max_shrink, 0.1);
+    assert_eq!(nginx.client.timeout, Duration::from_millis(500));
+    let Some(UpstreamAuth::Basic(name, password)) = &nginx.client.auth else {
+        panic!("basic")
+    };
+    assert_eq!((name.as_str(), password.reveal()), ("reader", "s3cret"));
+    assert!(
+        matches!(&config.upstreams["local"].source, Source::Dir(path) if *path == folder.path().join("charts"))
+    );
+    assert!(
+        matches!(&config.upstreams["tree"].source, Source::Dir(path) if path == Path::new("/srv/charts"))
+    );
+    let tenant = &config.tenants["acme/platform"];
+    assert_eq!(tenant.charts[1].exclude, ["*-dev"]);
+    assert_eq!(tenant.access.anonymous, [Action::Pull]);
+    assert_eq!(tenant.access.rules[0].subjects[1], Subject::AnyUser);
+    assert_eq!(tenant.limits.expect("limits").requests, 6000);
+    assert!(config.tenants[""].hosted.is_some());
+}
+
+/// Text, the path of its mistake, and a part of the message.
+const TABLE: &[(&str, &str, &str)] = &[
+    // Unknown keys name their path and the nearest known one.
+    ("servr: {}", "servr", "did you mean `server`?"),
+    ("server: {htp: x}", "server.htp", "did you mean `http`?"),
+    (
+        "server: {zzzzzzzz: x}",
+        "server.zzzzzzzz",
+        "known here: `http`",
+    ),
+    (
+        "cache: {redis: {url: 'redis://h', prefx: a}}",
+        "cache.redis.prefx",
+        "`prefix`",
+    ),
+    (
+        "upstreams: {a: {url: 'https://x', refesh: 5m}}\ntenants: {t: {charts: a}}",
+        "upstreams.a.refesh",
+        "`refresh`",
+    ),
+    (
+        "tenants: {t: {hosted: {overwite: allow}}}",
+        "tenants.t.hosted.overwite",
+        "`overwrite`",
+    ),
+    (
+        "tenants: {t: {hosted: true, acess: {}}}",
+        "tenants.t.acess",
+        "`access`",
+    ),
+    (
+        "tenants: {t: {hosted: true, limits: {requests: 1/s, brust: 2}}}",
+        "tenants.t.limits.brust",
+        "`burst`",
+    ),
+    ("auth: {user_file: x}", "auth.user_file", "`users_file`"),
+    // Wrong types and units.
+    ("server: 5", "server", "expected a section"),
+    (
+        "server: [a]",
+        "server",
+        "expected a section of keys, found a list",
+    ),
+    (
+        "server: {http: {a: b}}",
+        "server.http",
+        "expected a single value",
+    ),
+    (
+        "server: {http: 8080}",
+        "server.http",
+        "write an address such as `127.0.0.1:8080`",
+    ),
+    (
+        "server: {http: ['127.0.0.1:1', 'x']}",
+        "server.http[1]",
+        "write an address",
+    ),
+    (
+        "server: {grace_period: 20}",
+        "server.grace_period",
+        "write a duration with its unit",
+    ),
+    ("server: {threads: 0}", "server.threads", "from 1 to 1024"),
+    (
+        "server: {external_url: 'ftp://x'}",
+        "server.external_url",
+        "http or https",
+    ),
+    ("cache: {disk: 50G}", "cache.disk", "write a size such as"),
+    (
+        "upstreams: {a: {url: 'https://x', max_shrink: 0.5}}\ntenants: {t: {charts: a}}",
+        "upstreams.a.max_shrink",
+        "percentage",
+    ),
+    (
+        "upstreams: {a: {url: 'https://x', refresh: 1ms}}\ntenants: {t: {charts: a}}",
+        "upstreams.a.refresh",
+        "at least `1s`",
+    ),
+    (
+        "upstreams: {a: {url: 'https://x', keep_removed: maybe}}\ntenants: {t: {charts: a}}",
+        "upstreams.a.keep_removed",
+        "`true` or `false`",
+    ),
+    (
+        "upstreams: {a: {url: 'https://x', on_digest_mismatch: rejct}}\ntenants: {t: {charts: a}}",
+        "upstreams.a.on_digest_mismatch",
+        "did you mean `reject`?",
+    ),
+    (
+        "tenants: {t: {hosted: true, index: {keep: -1}}}",
+        "tenants.t.index.keep",
+        "0 for all",
+    ),
+    (
+        "tenants: {t: {hosted: true, limits: {requests: 0/s}}}",
+        "tenants.t.limits.requests",
+        "refuse every request",
+    ),
+    (
+        "tenants: {t: {hosted: true, limits: {burst: 1}}}",
+        "tenants.t.limits",
+        "`requests` is missing",
+    ),
+    // Names.
+    ("tenants: {v2: {hosted: true}}", "tenants.v2", "reserved"),
+    (
+        "tenants: {a/charts: {hosted: true}}",
+        "tenants.a/charts",
+        "cannot be a segment",
+    ),
+    (
+        "tenants: {a/../b: {hosted: true}}",
+        "tenants.a/../b",
+        "segment",
+    ),
+    (
+        "tenants: {acme: {hosted: true}, /acme: {hosted: true}}",
+        "tenants./acme",
+        "same tenant as `acme`",
+    ),
+    (
+        "upstreams: {good: {url: 'https://x'}}\ntenants: {t: {charts: [goood]}}",
+        "tenants.t.charts[0]",
+        "did you mean `good`?",
+    ),
+    (
+        "upstreams: {good: {url: 'https://x'}}\ntenants: {t: {charts: [good, {upstream: bda}]}}",
+        "tenants.t.charts[1].upstream",
+        "there are: `good`",
+    ),
+    (
+        "upstreams: {good: {url: 'https://x'}}\ntenants: {t: {charts: [good, good]}}",
+        "tenants.t.charts[1]",
+        "listed twice",
+    ),
+    (
+        "upstreams: {'a b': {url: 'https://x'}}\ntenants: {t: {hosted: true}}",
+        "upstreams.\"a b\"",
+        "made of letters",
+    ),
+    ("tenants: {t: {}}", "tenants.t", "serves nothing"),
+    ("server: {}", "", "`tenants` is missing"),
+    ("", "", "the file is empty"),
+    ("just text", "", "expected a section"),
+    // Contradictions.
+    (
+        "tenants: {t: {hosted: true}}\ntenants: {u: {hosted: true}}",
+        "tenants",
+        "twice",
+    ),
+    (
+        "server: {http: '127.0.0.1:80', admin: '127.0.0.1:80'}",
+        "server.admin",
+        "another listener",
+    ),
+    (
+        "upstreams: {a: {url: 'https://x', auth: {username: u}}}\ntenants: {t: {charts: a}}",
+        "upstreams.a.auth",
+        "needs `password_file`",
+    ),
+    (
+        "upstreams: {a: {url: 'https://x', auth: {username: u, password: p, token: t}}}\ntenants: {t: {charts: a}}",
+        "upstreams.a.auth",
+        "contradict",
+    ),
+    (
+        "upstreams: {a: {url: 'https://x', auth: {username: u, password: p, password_file: f}}}\ntenants: {t: {charts: a}}",
+        "upstreams.a.auth.password_file",
+        "contradict",
+    ),
+    (
+        "upstreams: {a: {url: 'https://x', tls: {cert_file: /nowhere/c}}}\ntenants: {t: {charts: a}}",
+        "upstreams.a.tls",
+        "needs `key_file`",
+    ),
+    (
+        "upstreams: {a: {type: dir, url: x, proxy: 'http://p:1'}}\ntenants: {t: {charts: a}}",
+        "upstreams.a.proxy",
+        "has no meaning for a folder",
+    ),
+    (
+        "upstreams: {a: {type: dir, url: 'https://x'}}\ntenants: {t: {charts: a}}",
+        "upstreams.a.url",
+        "a path or a `file://` URL",
+    ),
+    (
+        "tenants: {t: {hosted: true, access: {rules: [{subjects: 'user:ci', actions: pull}]}}}",
+        "tenants.t.access.rules",
+        "set `auth.users_file`",
+    ),
+    // URLs.
+    (
+        "upstreams: {a: {type: helm}}\ntenants: {t: {charts: a}}",
+        "upstreams.a",
+        "`url` is missing",
+    ),
+    (
+        "upstreams: {a: {url: 'htp://x'}}\ntenants: {t: {charts: a}}",
+        "upstreams.a.url",
+        "scheme `htp` is not supported",
+    ),
+    (
+        "upstreams: {a: {url: charts}}\ntenants: {t: {charts: a}}",
+        "upstreams.a.url",
+        "add `type: dir`",
+    ),
+    (
+        "upstreams: {a: {url: 'https://x/index.yaml'}}\ntenants: {t: {charts: a}}",
+        "upstreams.a.url",
+        "without `index.yaml`",
+    ),
+    (
+        "cache: {redis: {url: 'http://h'}}",
+        "cache.redis",
+        "`redis+cluster`",
+    ),
+    ("cache: {redis: {}}", "cache.redis", "`url` is missing"),
+    // Files and the environment.
+    (
+        "auth: {users_file: missing}",
+        "auth.users_file",
+        "cannot read `/nowhere/missing`",
+    ),
+    (
+        "server: {https: {listen: ':1', cert_file: c, key_file: k}}",
+        "server.https.key_file",
+        "cannot read `/nowhere/k`",
+    ),
+    ("data_dir: ${MISSING}", "data_dir", "`MISSING` is not set"),
+    ("data_dir: ${oops", "data_dir", "without `}`"),
+    // Filters and rules.
+    (
+        "upstreams: {a: {url: 'https://x'}}\ntenants: {t: {charts: {upstream: a, include: ['[']}}}",
+        "tenants.t.charts.include[0]",
+        "not a pattern",
+    ),
+    (
+        "upstreams: {a: {url: 'https://x'}}\ntenants: {t: {charts: {upstream: a, versions: '>= x y'}}}",
+        "tenants.t.charts.versions",
+        "constraint",
+    ),
+    (
+        "tenants: {t: {hosted: true, access: {anonymous: [pul]}}}",
+        "tenants.t.access.anonymous[0]",
+        "did you mean `pull`?",
+    ),
+    (
+        "tenants: {t: {hosted: true, access: {rules: [{subjects: ci, actions: pull}]}}}",
+        "tenants.t.access.rules[0].subjects",
+        "write `user:NAME`",
+    ),
+    (
+        "tenants: {t: {hosted: true, access: {rules: [{actions: pull}]}}}",
+        "tenants.t.access.rules[0]",
+        "`subjects` is missing",
+    ),
+    // Parts of the contract that are still to come are neither ignored nor unknown.
+    (
+        "upstreams: {a: {type: oci, url: 'https://x', tag_ttl: 5m}}\ntenants: {t: {charts: a}}",
+        "upstreams.a.type",
+        "not supported yet",
+    ),
+    (
+        "upstreams: {a: {type: s3, bucket: x}}\ntenants: {t: {charts: a}}",
+        "upstreams.a.type",
+        "not supported yet",
+    ),
+    (
+        "upstreams: {a: {type: git, url: 'https://x'}}\ntenants: {t: {charts: a}}",
+        "upstreams.a.type",
+        "not supported yet",
+    ),
+    (
+        "upstreams: {a: {url: 'oci://x/y'}}\ntenants: {t: {charts: a}}",
+        "upstreams.a.url",
+        "not supported yet",
+    ),
+    (
+        "upstreams: {a: {url: 'https://x', hosts: [y]}}\ntenants: {t: {charts: a}}",
+        "upstreams.a.hosts",
+        "not supported yet",
+    ),
+    (
+        "upstreams: {a: {url: 'https://x', charts: [y]}}\ntenants: {t: {charts: a}}",
+        "upstreams.a.charts",
+        "not supported yet",
+    ),
+    (
+        "store: {type: s3, bucket: x}",
+        "store.type",
+        "not supported yet",
+    ),
+    ("store: {bucket: x}", "store.bucket", "not supported yet"),
+    (
+        "auth: {jwt: [{issuer: x}]}",
+        "auth.jwt",
+        "not supported yet",
+    ),
+    (
+        "tenants: {t: {hosted: true, registries: [x]}}",
+        "tenants.t.registries",
+        "not supported yet",
+    ),
+    (
+        "tenants: {t: {hosted: true, access: {rules: [{subjects: 'group:dev', actions: pull}]}}}",
+        "tenants.t.access.rules[0].subjects",
+        "not supported yet",
+    ),
+    (
+        "tenants: {t: {hosted: true, access: {rules: [{subjects: ['claim:a=b'], actions: pull}]}}}",
+        "tenants.t.access.rules[0].subjects[0]",
+        "not supported yet",
+    ),
+    // Not YAML.
+    ("a: [", "", "not readable as YAML"),
+    ("a: 1\n---\nb: 2", "", "not readable as YAML"),
+];
+
+#[test]
+fn each_mistake_is_told_with_its_place() {
+    for (text, path, part) in TABLE {
+        let found = mistakes(text);
+        assert!(
+            found
+                .iter()
+                .any(|mistake| mistake.starts_with(&format!("{path}: ")) && mistake.contains(part)),
+            "{text}\n  expected {path}: ..{part}..\n  found {found:#?}"
+        );
+    }
+}
+
+#[test]
+fn one_mistake_is_not_told_twice() {
+    for (text, mistakes_in_it) in [
+        (with("servr: {}"), 1),
+        (with("cache: {disk: 1, dsk: 2}"), 1),
+        // A broken upstream does not make its tenants look broken.
+        (
+            "upstreams: {a: {url: nonsense}}\ntenants: {t: {charts: a}}".into(),
+            1,
+        ),
+        (
+            "upstreams: {a: {type: oci, url: 'https://x', tag_ttl: 5m, hosts: [b]}}\ntenants: {t: {charts: a}}".into(),
+            1,
+        ),
+        (with("store: {type: s3, bucket: x, endpoint: y}"), 3),
+    ] {
+        let found = mistakes(&text);
+        assert_eq!(found.len(), mistakes_in_it, "{text}\n{found:#?}");
+    }
+}
+
+#[test]
+fn all_mistakes_come_at_once_in_the_order_of_the_file() {
+    let text = "\
+server:
+  htp: x
+  grace_period: soon
+cache:
+  memory: much
+upstreams:
+  a:
+    url: htp://x
+    refesh: 5m
+tenants:
+  t:
+    charts: [b]
+    access: {anonymous: [pul]}
+    limits: {requests: many}
+  api: {hosted: true}
+oops: 1
+";
+    let mistakes = parse(text).expect_err("many");
+    let lines: Vec<_> = mistakes.0.iter().map(|mistake| mistake.line).collect();
+    assert_eq!(
+        lines,
+        [2, 3, 5, 8, 9, 12, 13, 14, 15, 16].map(Some),
+        "{mistakes}"
+    );
+    assert_eq!(mistakes.to_string().lines().count(), 10);
+}
+
+#[test]
+fn secrets_stay_out_of_messages() {
+    let env = |name: &str| (name == "SECRET").then(|| "hunter2".to_owned());
+    for text in [
+        "upstreams: {a: {url: 'https://u:${SECRET}@x'}}",
+        "upstreams: {a: {url: 'https://u:hunter2@x'}}",
+        "upstreams: {a: {url: '${SECRET}'}}",
+        "upstreams: {a: {url: 'https://x', proxy: 'socks5://u:hunter2@p'}}",
+        "upstreams: {a: {url: 'https://x', auth: {password: hunter2}}}",
+        "upstreams: {a: {url: 'https://x', auth: {token: \"hunter2\\nx\"}}}",
+        "cache: {redis: {url: 'http://:hunter2@h'}}",
+        "cache: {memory: '${SECRET}'}",
+        "server: {http: '${SECRET}'}",
+        "tenants: {t: {charts: '${SECRET}'}}",
+    ] {
+        let mistakes = config::parse(text, Path::new("/nowhere"), &env).expect_err("mistakes");
+        assert!(
+            !format!("{mistakes} {mistakes:?}").contains("hunter2"),
+            "{text}: {mistakes}"
+        );
+    }
+}
+
+#[test]
+fn tls_only_and_no_admin_mean_what_they_say() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for file in ["c", "k"] {
+        std::fs::write(folder.path().join(file), "x").expect("written");
+    }
+    let text =
+        with("server: {https: [{listen: ':8443', cert_file: c, key_file: k}], admin: false}");
+    let config = config::parse(&text, folder.path(), &bare).expect("valid");
+    assert!(config.server.http.is_empty() && config.server.admin.is_none());
+    assert_eq!(config.server.https.len(), 1);
+}
+
+#[test]
+fn the_data_folder_moves_with_its_store() {
+    let mut config = parse(&with("data_dir: /a")).expect("valid");
+    config.set_data_dir(Path::new("/b"));
+    assert_eq!(config.store.root, Path::new("/b/hosted"));
+    let mut config = parse(&with("data_dir: /a\nstore: {root: /c}")).expect("valid");
+    config.set_data_dir(Path::new("/b"));
+    assert_eq!(config.store.root, Path::new("/c"));
+}
+
+#[test]
+fn an_unreadable_file_is_one_mistake() {
+    let mistakes = config::load(Path::new("/nowhere/chartgate.yaml"), &bare).expect_err("missing");
+    assert!(
+        mistakes
+            .to_string()
+            .contains("cannot read `/nowhere/chartgate.yaml`")
+    );
+}
