@@ -1,0 +1,176 @@
+"""Processes under measurement: chartgate, nginx, and one-shot clients, with their memory and processor time."""
+
+import http.client
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import time
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def free_port():
+    """A loopback port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def find(program):
+    """The path of a program; a clear message where it is missing."""
+    tools = os.environ.get("CHARTGATE_TOOLS_DIR", "")
+    for path in (f"{tools}/{program}/helm", shutil.which(program), f"/usr/sbin/{program}"):
+        if path and os.access(path, os.X_OK) and os.path.isfile(path):
+            return path
+    raise SystemExit(f"`{program}` is missing; `make bench` installs it")
+
+
+def request(port, method, path, body=None, headers=None):
+    """One request on a connection of its own: status, header fields, body."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+    try:
+        connection.request(method, path, body, headers or {})
+        answer = connection.getresponse()
+        return answer.status, dict(answer.getheaders()), answer.read()
+    finally:
+        connection.close()
+
+
+class Server:
+    """A running server and all of its worker processes."""
+
+    def __init__(self, command, cwd, log):
+        self.started = time.perf_counter()
+        self.process = subprocess.Popen(command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def pids(self):
+        """The process and its children."""
+        pids = [self.process.pid]
+        for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
+            try:
+                fields = stat.read_text().rsplit(")", 1)[1].split()
+            except OSError:
+                continue
+            if int(fields[1]) == self.process.pid:
+                pids.append(int(stat.parent.name))
+        return pids
+
+    def memory(self, field="VmRSS"):
+        """Resident bytes now (`VmRSS`) or at most (`VmHWM`), of all processes together."""
+        total = 0
+        for pid in self.pids():
+            for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
+                if line.startswith(field + ":"):
+                    total += int(line.split()[1]) * 1024
+        return total
+
+    def cpu(self):
+        """Processor seconds used so far by all processes together."""
+        total = 0
+        for pid in self.pids():
+            fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+            total += int(fields[11]) + int(fields[12])
+        return total / TICKS
+
+    def wait_for(self, port, path, seconds=120):
+        """Seconds from the start of the process until `path` answers 200."""
+        deadline = self.started + seconds
+        while time.perf_counter() < deadline:
+            if self.process.poll() is not None:
+                raise SystemExit(f"{self.process.args[0]} ended with {self.process.returncode}; see its log")
+            try:
+                if request(port, "GET", path)[0] == 200:
+                    return time.perf_counter() - self.started
+            except OSError:
+                pass
+            time.sleep(0.002)
+        raise SystemExit(f"no 200 from {path} after {seconds} s")
+
+    def stop(self):
+        """Ends it, by force if it does not want to."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(30)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+
+class Chartgate(Server):
+    """chartgate on a configuration without listeners and data folder, which are added."""
+
+    def __init__(self, program, folder, config, prefix=()):
+        folder.mkdir(parents=True, exist_ok=True)
+        self.port, self.admin = free_port(), free_port()
+        config = dict(config)
+        config["server"] = {"http": f"127.0.0.1:{self.port}", "admin": f"127.0.0.1:{self.admin}", "grace_period": "1s"}
+        config.setdefault("data_dir", str(folder / "data"))
+        file = folder / "gateway.yaml"
+        file.write_text(json.dumps(config, indent=1))
+        log = open(folder / "chartgate.log", "ab")
+        super().__init__([*prefix, program, "serve", "--config", str(file)], folder, log)
+
+    def ready(self):
+        """Seconds from the start of the process until it is ready."""
+        return self.wait_for(self.admin, "/readyz")
+
+
+class Nginx(Server):
+    """nginx with the files of a folder, set up as static file servers are."""
+
+    def __init__(self, folder, root):
+        folder.mkdir(parents=True, exist_ok=True)
+        self.port = free_port()
+        (folder / "nginx.conf").write_text(
+            f"""
+daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log; worker_processes auto; user root;
+events {{ worker_connections 1024; }}
+http {{
+  access_log off; sendfile on; tcp_nopush on; tcp_nodelay on; keepalive_requests 1000000000; etag on;
+  open_file_cache max=1000; open_file_cache_valid 1s; types {{ application/gzip tgz; application/x-yaml yaml; }}
+  client_body_temp_path {folder}/t1; proxy_temp_path {folder}/t2; fastcgi_temp_path {folder}/t3;
+  uwsgi_temp_path {folder}/t4; scgi_temp_path {folder}/t5;
+  server {{ listen 127.0.0.1:{self.port}; root {root}; location = /alive {{ return 200; }} }}
+}}
+"""
+        )
+        conf = str(folder / "nginx.conf")
+        if os.getuid() != 0:
+            text = (folder / "nginx.conf").read_text().replace(" user root;", "")
+            (folder / "nginx.conf").write_text(text)
+        with open(folder / "nginx.log", "ab") as log:
+            super().__init__([find("nginx"), "-p", str(folder), "-c", conf], folder, log)
+        self.wait_for(self.port, "/alive")
+
+
+def wrk(port, path, seconds, headers=()):
+    """Requests per second of 16 connections."""
+    command = [find("wrk"), "-t2", "-c16", f"-d{seconds}s", "--timeout", "10s"]
+    for header in headers:
+        command += ["-H", header]
+    text = subprocess.run([*command, f"http://127.0.0.1:{port}{path}"], check=True, capture_output=True, text=True).stdout
+    if "Non-2xx or 3xx" in text or "Socket errors" in text:
+        raise SystemExit(f"errors under load on {path}:\n{text}")
+    return next(float(line.split()[1]) for line in text.splitlines() if line.startswith("Requests/sec"))
+
+
+def one_shot(command, cwd, env):
+    """Processor seconds and peak resident bytes of one command."""
+    process = subprocess.Popen(command, cwd=cwd, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    complaint = process.stderr.read().decode(errors="replace")
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        raise SystemExit(f"{command} failed: {complaint}")
+    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024
