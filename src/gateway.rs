@@ -26,13 +26,16 @@ use crate::repository::group::GroupMember;
 use crate::repository::hosted::HostedRepository;
 use crate::repository::proxy::{Proxy, ShrinkRule};
 use crate::repository::{Artifact, ChartRepository, Group};
-use crate::store::{Hosted, Progress};
+use crate::store::Hosted;
 use crate::upstream;
 
 /// How often hosted folders are looked at for files that others put there.
 const FOLDER_CHECK: Duration = Duration::from_secs(1);
 /// How often gauges that change with time alone are written, and idle rate-limit keys forgotten.
 const HOUSEKEEPING: Duration = Duration::from_secs(15);
+
+/// Told `(done, total)` while hosted packages are read for the first time.
+pub type Progress = Arc<dyn Fn(usize, usize) + Send + Sync>;
 
 /// What outlives a reload: one per process.
 #[derive(Clone, Debug)]
@@ -86,7 +89,7 @@ impl Gateway {
         config: Config,
         shared: &Shared,
         previous: Option<&Self>,
-        progress: Progress<'_>,
+        progress: &Progress,
     ) -> Result<Arc<Self>> {
         let authenticator = Authenticator::open(&config.auth, &shared.clock)?;
         let mut upstreams = BTreeMap::new();
@@ -210,7 +213,9 @@ impl Gateway {
             .values()
             .filter_map(|tenant| tenant.hosted.as_ref())
         {
-            hosted.store.flush().await;
+            if let Err(error) = hosted.store.flush().await {
+                warn!(error = %error.chain(), "cannot save the state of a hosted store; the next start reads it again: {error}");
+            }
         }
     }
 
@@ -256,7 +261,13 @@ impl Gateway {
         for tenant in self.tenants.values() {
             tasks.spawn(tenant.charts.clone().run());
             if let Some(hosted) = &tenant.hosted {
-                tasks.spawn(hosted.store.clone().watch(FOLDER_CHECK));
+                // Ends with the gateway; what is pending then is written by `flush`.
+                tasks.spawn(
+                    hosted
+                        .store
+                        .clone()
+                        .watch(FOLDER_CHECK, std::future::pending()),
+                );
             }
         }
         let tenants: Vec<Arc<Tenant>> = self.tenants.values().cloned().collect();
@@ -278,7 +289,7 @@ impl Tenant {
         upstreams: &BTreeMap<Arc<str>, Arc<Proxy>>,
         shared: &Shared,
         previous: Option<&Gateway>,
-        progress: Progress<'_>,
+        progress: &Progress,
     ) -> Result<Self> {
         let mut members = Vec::new();
         let hosted = match &config.hosted {
@@ -428,7 +439,7 @@ async fn open_store(
     config: &Config,
     shared: &Shared,
     previous: Option<&Gateway>,
-    progress: Progress<'_>,
+    progress: &Progress,
 ) -> Result<Arc<Hosted>> {
     if let Some(previous) = previous
         && previous.config.store == config.store
@@ -440,12 +451,14 @@ async fn open_store(
         return Ok(hosted.store.clone());
     }
     let state_dir = config.data_dir.join("cache").join("hosted");
+    let progress = progress.clone();
+    let told = move |done, total| progress(done, total);
     let store = Hosted::open(
-        &config.store.root,
+        config.store.root.clone(),
         path,
-        &state_dir,
+        state_dir,
         shared.clock.clone(),
-        progress,
+        told,
     )
     .await?;
     let problems = store.problems();

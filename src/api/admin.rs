@@ -165,13 +165,13 @@ impl Report {
             report.add(member.repository.label(), index.report());
         }
         if let Ok(hosted) = tenant.hosted() {
-            for (file, reason) in hosted.store.problems() {
+            for problem in hosted.store.problems() {
                 report.totals.dropped += 1;
                 report.dropped.push(Line {
                     upstream: "hosted".to_owned(),
-                    chart: file,
+                    chart: problem.file.to_string(),
                     version: String::new(),
-                    reason,
+                    reason: problem.reason.to_string(),
                 });
             }
         }

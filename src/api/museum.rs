@@ -11,7 +11,7 @@ use crate::config::Overwrite;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::{HostedPart, Tenant};
 use crate::http::{Request, RequestBody, Response, StatusCode, header};
-use crate::store::{Overwriting, Spool, Upload};
+use crate::store::{OverwritePermission, Spool, Spooled, Upload};
 
 /// Parts of a form that are looked at; ChartMuseum ignores all others.
 const CHART_FIELD: &str = "chart";
@@ -27,21 +27,49 @@ pub(super) async fn upload(
 ) -> Result<Response> {
     let hosted = tenant.hosted()?;
     refuse_announced_size(hosted, body)?;
-    let upload = match form_boundary(request) {
-        Some(boundary) => read_form(hosted, &boundary?, body).await?,
-        None => {
-            let mut spool = hosted.store.spool(hosted.rules.max_upload).await?;
-            copy(body, &mut spool).await?;
-            Upload {
-                archive: Some(spool),
-                provenance: None,
+    let permission = permission(hosted, request);
+    match form_boundary(request) {
+        Some(boundary) => match read_form(hosted, &boundary?, body).await? {
+            Form {
+                archive: Some(archive),
+                provenance,
+            } => {
+                hosted
+                    .store
+                    .put(
+                        Upload {
+                            archive,
+                            provenance,
+                        },
+                        permission,
+                    )
+                    .await?;
             }
+            Form {
+                archive: None,
+                provenance: Some(provenance),
+            } => {
+                hosted.store.put_provenance(provenance, permission).await?;
+            }
+            Form {
+                archive: None,
+                provenance: None,
+            } => return Err(nothing_found()),
+        },
+        None => {
+            let archive = spool(hosted, hosted.rules.max_upload, body).await?;
+            hosted
+                .store
+                .put(
+                    Upload {
+                        archive,
+                        provenance: None,
+                    },
+                    permission,
+                )
+                .await?;
         }
-    };
-    hosted
-        .store
-        .put(upload, overwriting(hosted, request))
-        .await?;
+    }
     saved(tenant).await
 }
 
@@ -52,17 +80,10 @@ pub(super) async fn upload_provenance(
     body: &mut dyn RequestBody,
 ) -> Result<Response> {
     let hosted = tenant.hosted()?;
-    let mut text = Vec::new();
-    while let Some(chunk) = body.chunk().await? {
-        append_provenance(&mut text, &chunk)?;
-    }
-    let upload = Upload {
-        archive: None,
-        provenance: Some(Bytes::from(text)),
-    };
+    let provenance = spool(hosted, MAX_PROVENANCE, body).await?;
     hosted
         .store
-        .put(upload, overwriting(hosted, request))
+        .put_provenance(provenance, permission(hosted, request))
         .await?;
     saved(tenant).await
 }
@@ -112,11 +133,11 @@ fn refuse_announced_size(hosted: &HostedPart, body: &dyn RequestBody) -> Result<
 }
 
 /// The presence of `force` is all that counts, as in ChartMuseum: `?force=false` forces too.
-fn overwriting(hosted: &HostedPart, request: &Request) -> Overwriting {
+fn permission(hosted: &HostedPart, request: &Request) -> OverwritePermission {
     match hosted.rules.overwrite {
-        Overwrite::Allow => Overwriting::Allowed,
-        Overwrite::Force if request.query_has("force") => Overwriting::Allowed,
-        Overwrite::Force | Overwrite::Forbid => Overwriting::Refused,
+        Overwrite::Allow => OverwritePermission::Granted,
+        Overwrite::Force if request.query_has("force") => OverwritePermission::Granted,
+        Overwrite::Force | Overwrite::Forbid => OverwritePermission::Denied,
     }
 }
 
@@ -135,68 +156,55 @@ fn form_boundary(request: &Request) -> Option<Result<String>> {
     })
 }
 
+/// The parts of a form that count.
+#[derive(Default)]
+struct Form {
+    archive: Option<Spooled>,
+    provenance: Option<Spooled>,
+}
+
 async fn read_form(
     hosted: &HostedPart,
     boundary: &str,
     body: &mut dyn RequestBody,
-) -> Result<Upload> {
-    let limit = SizeLimit::new()
-        .whole_stream(hosted.rules.max_upload + MAX_PROVENANCE)
-        .for_field(PROVENANCE_FIELD, MAX_PROVENANCE);
-    let constraints = Constraints::new().size_limit(limit);
-    let mut form = Multipart::with_constraints(chunks(body), boundary, constraints);
-    let mut upload = Upload {
-        archive: None,
-        provenance: None,
-    };
-    while let Some(mut field) = form.next_field().await.map_err(form_error)? {
+) -> Result<Form> {
+    let limit = SizeLimit::new().whole_stream(hosted.rules.max_upload + MAX_PROVENANCE);
+    let mut parts =
+        Multipart::with_constraints(chunks(body), boundary, Constraints::new().size_limit(limit));
+    let mut form = Form::default();
+    while let Some(mut part) = parts.next_field().await.map_err(form_error)? {
         // Only file parts count, and only the first of each name.
-        let name = field
-            .file_name()
-            .and_then(|_| field.name())
-            .map(str::to_owned);
-        match name.as_deref() {
-            Some(CHART_FIELD) if upload.archive.is_none() => {
-                let mut spool = hosted.store.spool(hosted.rules.max_upload).await?;
-                while let Some(chunk) = field.chunk().await.map_err(form_error)? {
-                    spool.write(chunk).await?;
-                }
-                upload.archive = Some(spool);
-            }
-            Some(PROVENANCE_FIELD) if upload.provenance.is_none() => {
-                let mut text = Vec::new();
-                while let Some(chunk) = field.chunk().await.map_err(form_error)? {
-                    append_provenance(&mut text, &chunk)?;
-                }
-                upload.provenance = Some(Bytes::from(text));
-            }
-            _ => {}
+        let name = part.file_name().and_then(|_| part.name());
+        let (slot, limit) = match name {
+            Some(CHART_FIELD) => (&mut form.archive, hosted.rules.max_upload),
+            Some(PROVENANCE_FIELD) => (&mut form.provenance, MAX_PROVENANCE),
+            _ => continue,
+        };
+        if slot.is_some() {
+            continue;
         }
+        let mut spool = hosted.store.spool(limit).await?;
+        while let Some(chunk) = part.chunk().await.map_err(form_error)? {
+            spool.write(chunk).await?;
+        }
+        *slot = Some(spool.finish().await?);
     }
-    if upload.archive.is_none() && upload.provenance.is_none() {
-        return Err(Error::invalid(format!(
-            "no package or provenance file found in form fields {CHART_FIELD} and {PROVENANCE_FIELD}"
-        )));
-    }
-    Ok(upload)
+    Ok(form)
 }
 
-async fn copy(body: &mut dyn RequestBody, spool: &mut Spool) -> Result<()> {
+/// ChartMuseum's words: scripts look for them.
+fn nothing_found() -> Error {
+    Error::invalid(format!(
+        "no package or provenance file found in form fields {CHART_FIELD} and {PROVENANCE_FIELD}"
+    ))
+}
+
+async fn spool(hosted: &HostedPart, limit: u64, body: &mut dyn RequestBody) -> Result<Spooled> {
+    let mut spool: Spool = hosted.store.spool(limit).await?;
     while let Some(chunk) = body.chunk().await? {
         spool.write(chunk).await?;
     }
-    Ok(())
-}
-
-fn append_provenance(text: &mut Vec<u8>, chunk: &[u8]) -> Result<()> {
-    if (text.len() + chunk.len()) as u64 > MAX_PROVENANCE {
-        return Err(Error::new(
-            ErrorKind::TooLarge,
-            format!("the provenance file is larger than {MAX_PROVENANCE} bytes"),
-        ));
-    }
-    text.extend_from_slice(chunk);
-    Ok(())
+    spool.finish().await
 }
 
 fn chunks(body: &mut dyn RequestBody) -> impl Stream<Item = Result<Bytes>> + Send {

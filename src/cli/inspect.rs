@@ -72,7 +72,7 @@ fn with_gateway<T>(
     let runtime = server::runtime(&config.server)?;
     let answer = runtime.block_on(async {
         let shared = serve::open_shared(&config).await?;
-        let gateway = Gateway::build(config, &shared, None, &|_, _| {}).await?;
+        let gateway = Gateway::build(config, &shared, None, &serve::no_progress()).await?;
         gateway.ready().await;
         let tenant = gateway
             .tenant(&path)

@@ -35,7 +35,7 @@ pub fn run() -> ExitCode {
             };
         }
     };
-    logging::start();
+    logging::start(&|name| std::env::var(name).ok());
     let outcome = match &command {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Check(arguments) => check::run(arguments),

@@ -16,7 +16,7 @@ use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::error::{Error, Result};
-use crate::gateway::{Gateway, Shared};
+use crate::gateway::{Gateway, Progress, Shared};
 use crate::http::{Request, RequestBody, Response};
 use crate::metrics::Metrics;
 use crate::net::Clients;
@@ -49,12 +49,9 @@ async fn serve(config: Config, arguments: &args::Serve) -> Result<()> {
     server::signals(control.clone())?;
 
     let shared = open_shared(&config).await?;
-    let progress = bar::Bar::new("reading hosted packages");
-    let gateway = Gateway::build(config, &shared, None, &|done, total| {
-        progress.show(done, total)
-    })
-    .await?;
-    progress.finish();
+    let bar = Arc::new(bar::Bar::new("reading hosted packages"));
+    let gateway = Gateway::build(config, &shared, None, &shown(&bar)).await?;
+    bar.finish();
     for bound in server.bound() {
         info!(surface = ?bound.surface, address = %bound, "listening on {bound}");
     }
@@ -71,6 +68,16 @@ async fn serve(config: Config, arguments: &args::Serve) -> Result<()> {
     server.run(public, admin, process).await?;
     info!("stopped");
     Ok(())
+}
+
+fn shown(bar: &Arc<bar::Bar>) -> Progress {
+    let bar = bar.clone();
+    Arc::new(move |done, total| bar.show(done, total))
+}
+
+/// For work that nobody watches.
+pub fn no_progress() -> Progress {
+    Arc::new(|_, _| {})
 }
 
 /// Reads the configuration and lets the command line have the last word.
@@ -219,7 +226,8 @@ impl Process {
                 warn!("a change of `{what}` takes effect at the next start");
             }
         }
-        let gateway = Gateway::build(config, running.shared(), Some(running), &|_, _| {}).await?;
+        let gateway =
+            Gateway::build(config, running.shared(), Some(running), &no_progress()).await?;
         // The running one goes on serving while new upstreams are asked for the first time.
         let _ = tokio::time::timeout(FIRST_INDEXES, gateway.ready()).await;
         Ok(gateway)

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use super::{Artifact, ChartRepository, Content, Freshness, Origin};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::index::{Entry, SourceIndex};
 use crate::names::FileName;
 use crate::store::Hosted;
@@ -27,7 +27,7 @@ impl HostedRepository {
     }
 
     /// A stored file by its own name, whether or not the index shows it under that name.
-    pub async fn file(store: &Hosted, file: &FileName) -> Result<Artifact> {
+    pub async fn file(store: &Arc<Hosted>, file: &FileName) -> Result<Artifact> {
         let stored = store.open_file(file).await?;
         let content = Content::Stored(Arc::new(stored.file), stored.len);
         Ok(Artifact {
@@ -39,7 +39,13 @@ impl HostedRepository {
     }
 
     async fn stored(&self, entry: &Entry, suffix: &str) -> Result<Artifact> {
-        let name = FileName::parse(&format!("{}{suffix}", self.store.stored_name(entry)))?;
+        let stored = self.store.stored_name(entry).ok_or_else(|| {
+            Error::not_found(format!(
+                "chart `{}` was deleted just now",
+                entry.file_name()
+            ))
+        })?;
+        let name = FileName::parse(&format!("{stored}{suffix}"))?;
         Self::file(&self.store, &name).await
     }
 }

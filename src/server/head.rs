@@ -49,6 +49,7 @@ pub(super) fn read(session: &ServerSession, connection: &Connection) -> Result<R
         peer: connection.peer,
         certificate_subject: connection.subject.as_ref().map(Arc::clone),
         id: request_id(&head.headers).map_or_else(|| connection.front.ids.make(), str::to_owned),
+        account: Default::default(),
     })
 }
 

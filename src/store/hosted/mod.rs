@@ -180,7 +180,12 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T> {
     tokio::task::spawn_blocking(work)
         .await
-        .unwrap_or_else(|error| Err(Error::internal("work on the hosted store was aborted", error)))
+        .unwrap_or_else(|error| {
+            Err(Error::internal(
+                "work on the hosted store was aborted",
+                error,
+            ))
+        })
 }
 
 fn parallelism() -> usize {

@@ -85,7 +85,10 @@ impl Hosted {
         let this = Arc::clone(self);
         let (name, ready) = blocking(move || {
             let (name, _) = this.check_provenance(&provenance)?;
-            Ok((FileName::parse(&name.file_name)?, this.ready(provenance, &name.file_name)?))
+            Ok((
+                FileName::parse(&name.file_name)?,
+                this.ready(provenance, &name.file_name)?,
+            ))
         })
         .await?;
         let guard = Arc::clone(&self.writer).lock_owned().await;
@@ -253,8 +256,11 @@ impl Hosted {
 
     /// Removes a version. Blocking; the caller holds `writer`.
     fn remove(&self, name: &str, version: &str) -> Result<()> {
-        let missing =
-            || Error::not_found(format!("chart `{name:.250}` `{version:.250}` is not hosted here"));
+        let missing = || {
+            Error::not_found(format!(
+                "chart `{name:.250}` `{version:.250}` is not hosted here"
+            ))
+        };
         let canonical = format!("{name}-{version}.tgz");
         let canonical = FileName::parse(&canonical).map_err(|_| missing())?;
         let canonical: Arc<str> = canonical.as_str().into();

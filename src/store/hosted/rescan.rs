@@ -99,9 +99,10 @@ impl Hosted {
     async fn glance(self: &Arc<Self>) -> Result<()> {
         let this = Arc::clone(self);
         let (names_changed, unsettled) = blocking(move || {
-            let modified = this.folder.modified().map_err(|error| {
-                Error::internal("the hosted folder cannot be looked at", error)
-            })?;
+            let modified = this
+                .folder
+                .modified()
+                .map_err(|error| Error::internal("the hosted folder cannot be looked at", error))?;
             let sightings = this.sightings();
             let unsettled: Vec<_> = sightings.unsettled.iter().cloned().collect();
             Ok((sightings.folder != Some(modified), unsettled))
@@ -180,7 +181,11 @@ impl Hosted {
             self.sightings().reads += 1;
             match package::read(&self.folder, &name) {
                 Ok(record) => {
-                    if let Some(Record { content: Content::Broken(reason), .. }) = &record {
+                    if let Some(Record {
+                        content: Content::Broken(reason),
+                        ..
+                    }) = &record
+                    {
                         tracing::warn!(tenant.name = %self.tenant, file = %name, %reason, "a file in the hosted folder is not a chart");
                         self.sightings().note_unsettled(&name);
                     }
@@ -282,7 +287,9 @@ impl Hosted {
     }
 
     pub(super) fn sightings(&self) -> std::sync::MutexGuard<'_, Sightings> {
-        self.sightings.lock().unwrap_or_else(PoisonError::into_inner)
+        self.sightings
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
