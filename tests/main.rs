@@ -1,7 +1,10 @@
 //! The built program and its parts seen from outside, one module for each surface.
 
+mod suites;
 mod support;
 
+/// The cache from its callers' side: tiers, fills, recovery.
+mod cache;
 /// Real helm 3 and helm 4 through twenty upstreams, in every form of the index, with and without credentials.
 mod clients;
 /// The files in `config/`, and what a wrong file is told.
@@ -18,7 +21,3 @@ mod process;
 mod requests;
 /// What comes from upstreams, and every way in which it can go wrong.
 mod upstream;
-//! The integration tests, one module per surface.
-
-mod cache;
-mod suites;
