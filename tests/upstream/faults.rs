@@ -237,7 +237,7 @@ async fn text_without_an_end_is_cut_at_the_limit() {
     assert_eq!(error.kind(), ErrorKind::UpstreamUnavailable);
     assert_says(
         &error,
-        "`acme` sent an index.yaml of more than 1048576 bytes",
+        "`acme` gave an index.yaml of more than 1048576 bytes",
     );
 }
 
@@ -254,7 +254,7 @@ async fn a_gzip_bomb_is_cut_at_the_limit() {
     assert_eq!(error.kind(), ErrorKind::UpstreamUnavailable);
     assert_says(
         &error,
-        "`acme` sent an index.yaml that unpacks to more than 2097152 bytes",
+        "`acme` gave an index.yaml that unpacks to more than 2097152 bytes",
     );
 }
 
