@@ -219,7 +219,7 @@ mod tests {
             },
             config::Client {
                 proxy: Some(proxy),
-                ..plain.clone()
+                ..plain
             },
         ] {
             let other = clients.client(&other, None).expect("a client");

@@ -56,7 +56,7 @@ pub trait Upstream: Send + Sync + fmt::Debug {
 /// What identifies one version of an index, to ask "still this one?".
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Validators {
-    /// Where the index came from. Validators of another place are never sent.
+    /// Where the index came from, without credentials. Validators of another place are never sent.
     pub url: String,
     /// The `ETag` with its quotes (and `W/`), as the source gave it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,13 +1,16 @@
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chartgate::clock::Clock;
+use chartgate::config;
 use chartgate::error::ErrorKind;
-use chartgate::upstream::{Dir, IndexReply, Upstream};
+use chartgate::net::{Clients, EnvironmentProxies, Retries};
+use chartgate::upstream::{self, IndexReply, Upstream};
 use tempfile::TempDir;
 use url::Url;
 
-use super::{acme, read, text_of};
+use super::{read, text_of};
 use crate::support::fake::{FakeHelm, FakeUpstream, package};
 
 /// One source of either kind, with an index and files that a test changes.
@@ -23,23 +26,41 @@ enum Place {
 
 fn sources() -> Vec<Source> {
     let fake = FakeHelm::new().run();
+    let url = Url::parse(&fake.url()).expect("a URL");
     let folder = tempfile::tempdir().expect("a folder");
-    let dir = Dir::new(
-        Arc::from("acme"),
-        folder.path().join("charts"),
-        Clock::system(),
-    );
-    std::fs::create_dir(folder.path().join("charts")).expect("writable");
+    let charts = folder.path().join("charts");
+    std::fs::create_dir(&charts).expect("writable");
     vec![
         Source {
-            upstream: Arc::new(acme(&fake).build()),
+            upstream: built(config::Source::Helm(url)),
             place: Place::Server(fake),
         },
         Source {
-            upstream: Arc::new(dir),
+            upstream: built(config::Source::Dir(charts)),
             place: Place::Folder(folder),
         },
     ]
+}
+
+fn built(source: config::Source) -> Arc<dyn Upstream> {
+    let timeout = Duration::from_secs(20);
+    let config = config::Upstream {
+        name: Arc::from("acme"),
+        source,
+        refresh: Duration::from_secs(300),
+        timeout,
+        client: config::Client {
+            allow_private: true,
+            timeout,
+            ..config::Client::default()
+        },
+        on_digest_mismatch: config::OnDigestMismatch::Reject,
+        keep_removed: true,
+        max_shrink: 0.5,
+    };
+    let clients = Clients::with(Retries::never(), EnvironmentProxies::none());
+    let upstream = upstream::build(&config, &clients, &Arc::default(), &Clock::system());
+    upstream.expect("a valid section")
 }
 
 impl Source {
