@@ -22,6 +22,7 @@
 
 mod certificates;
 mod fault;
+mod http2;
 mod package;
 mod proxy;
 mod site;
@@ -36,6 +37,7 @@ use tokio::task::JoinHandle;
 
 pub(crate) use self::certificates::Authority;
 pub(crate) use self::fault::{Fault, Hold, Target};
+pub(crate) use self::http2::{End, FakeHttp2};
 pub(crate) use self::package::{FakeChart, package};
 pub(crate) use self::proxy::FakeProxy;
 pub(crate) use self::site::Recorded;
