@@ -4,6 +4,8 @@
 mod faults;
 /// Files behind index URLs: which bytes, from where, resumed how.
 mod files;
+/// Folders of packages without an index.
+mod folders;
 /// The rules that both kinds of upstream keep.
 mod kinds;
 /// Redirects, private addresses, credentials, TLS and proxies.
@@ -28,6 +30,7 @@ struct Acme {
     client: config::Client,
     url: Url,
     retries: Retries,
+    proxies: EnvironmentProxies,
     metrics: Arc<Metrics>,
     clock: Clock,
 }
@@ -49,6 +52,7 @@ fn acme_at(url: &str) -> Acme {
             seed: Some(1),
             ..Retries::default()
         },
+        proxies: EnvironmentProxies::none(),
         metrics: Arc::default(),
         clock: Clock::manual("2026-11-20T15:59:01Z".parse().expect("a time")),
     }
@@ -66,7 +70,7 @@ impl Acme {
     }
 
     fn try_build(&self) -> Result<Helm> {
-        let clients = Clients::with(self.retries.clone(), EnvironmentProxies::none());
+        let clients = Clients::with(self.retries.clone(), self.proxies.clone());
         Helm::new(
             Arc::from("acme"),
             &self.url,
@@ -90,7 +94,9 @@ async fn text_of(upstream: &dyn Upstream) -> (Bytes, Url, Validators) {
             base,
             validators,
         } => (text, base, validators),
-        IndexReply::NotModified => panic!("nothing was held"),
+        other @ (IndexReply::NotModified | IndexReply::Entries { .. }) => {
+            panic!("not a text: {other:?}")
+        }
     }
 }
 

@@ -161,19 +161,16 @@ impl Report {
     pub fn of(tenant: &Tenant) -> Self {
         let mut report = Self::default();
         for member in tenant.charts().members() {
-            let index = member.repository.index();
-            report.add(member.repository.label(), index.report());
-        }
-        if let Ok(hosted) = tenant.hosted() {
-            for problem in hosted.store.problems() {
-                report.totals.dropped += 1;
-                report.dropped.push(Line {
-                    upstream: "hosted".to_owned(),
-                    chart: problem.file.to_string(),
-                    version: String::new(),
-                    reason: problem.reason.to_string(),
-                });
-            }
+            let label = member.repository.label();
+            report.add(label, member.repository.index().report());
+            let broken = member.repository.broken();
+            report.totals.dropped += broken.len();
+            report.dropped.extend(broken.into_iter().map(|broken| Line {
+                upstream: label.to_string(),
+                chart: broken.file.to_string(),
+                version: String::new(),
+                reason: broken.reason.to_string(),
+            }));
         }
         let snapshot = tenant.charts().snapshot();
         report.conflicts = snapshot.conflicts();

@@ -21,7 +21,8 @@ use crate::metrics::Metrics;
 
 /// The way to one upstream, and to wherever its index and its redirects lead.
 ///
-/// Credentials and the client certificate are for the upstream's own origin (scheme, host and port) and go nowhere else.
+/// Credentials and the client certificate are for the upstream's own origin (scheme, host and port) and go nowhere else;
+/// which authorities are trusted, and through which proxy, counts for every host.
 pub struct Client {
     upstream: Arc<str>,
     origin: url::Origin,

@@ -189,3 +189,53 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Below the idle time after which common servers hang up, so that we seldom send on a connection that is about to close.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn upstreams_share_connections_only_when_they_may() {
+        let clients = Clients::with(Retries::never(), EnvironmentProxies::none());
+        let plain = config::Client::default();
+        let first = clients.client(&plain, None).expect("a client");
+        let auth = config::Client {
+            auth: Some(config::UpstreamAuth::Bearer(config::Secret::new("x"))),
+            timeout: Duration::from_secs(1),
+            ..plain.clone()
+        };
+        let same = clients.client(&auth, None).expect("a client");
+        assert!(Arc::ptr_eq(&first, &same), "credentials are per request");
+
+        let proxy = url::Url::parse("http://proxy:3128").expect("a URL");
+        for other in [
+            config::Client {
+                allow_private: true,
+                ..plain.clone()
+            },
+            config::Client {
+                insecure_skip_verify: true,
+                ..plain.clone()
+            },
+            config::Client {
+                proxy: Some(proxy),
+                ..plain
+            },
+        ] {
+            let other = clients.client(&other, None).expect("a client");
+            assert!(!Arc::ptr_eq(&first, &other));
+        }
+    }
+
+    #[test]
+    fn what_nobody_uses_is_let_go() {
+        let clients = Clients::with(Retries::never(), EnvironmentProxies::none());
+        let private = config::Client {
+            allow_private: true,
+            ..config::Client::default()
+        };
+        drop(clients.client(&private, None));
+        let _kept = clients.client(&config::Client::default(), None);
+        assert_eq!(clients.inner.pool.lock().expect("no panic").len(), 1);
+    }
+}

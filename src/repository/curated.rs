@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-use super::{Artifact, ChartRepository, Freshness};
+use super::{Artifact, BrokenFile, ChartRepository, Freshness};
 use crate::error::Result;
 use crate::index::{Entry, Selection, SourceIndex};
 
@@ -59,6 +59,10 @@ impl ChartRepository for Curated {
 
     fn changes(&self) -> watch::Receiver<u64> {
         self.inner.changes()
+    }
+
+    fn broken(&self) -> Vec<BrokenFile> {
+        self.inner.broken()
     }
 
     fn freshness(&self) -> Freshness {

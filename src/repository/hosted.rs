@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-use super::{Artifact, ChartRepository, Content, Freshness, Origin};
+use super::{Artifact, BrokenFile, ChartRepository, Content, Freshness, Origin};
 use crate::error::{Error, Result};
 use crate::index::{Entry, SourceIndex};
 use crate::names::FileName;
@@ -62,6 +62,14 @@ impl ChartRepository for HostedRepository {
 
     fn changes(&self) -> watch::Receiver<u64> {
         self.store.subscribe()
+    }
+
+    fn broken(&self) -> Vec<BrokenFile> {
+        self.store
+            .problems()
+            .into_iter()
+            .map(BrokenFile::from)
+            .collect()
     }
 
     fn freshness(&self) -> Freshness {

@@ -23,6 +23,8 @@ use crate::digest::Digest;
 use crate::error::Result;
 use crate::http::{Body, ByteStream};
 use crate::index::{Entry, SourceIndex};
+use crate::store::Problem;
+use crate::upstream::BrokenPackage;
 
 pub use self::group::Group;
 
@@ -38,6 +40,9 @@ pub trait ChartRepository: Debug + Send + Sync {
     /// A counter that moves whenever [`ChartRepository::index`] returns something else.
     fn changes(&self) -> watch::Receiver<u64>;
 
+    /// Files that look like packages and are none, for the report.
+    fn broken(&self) -> Vec<BrokenFile>;
+
     /// How current the index is.
     fn freshness(&self) -> Freshness;
 
@@ -49,6 +54,33 @@ pub trait ChartRepository: Debug + Send + Sync {
 
     /// The provenance file of an entry that this repository's index shows.
     async fn provenance(&self, entry: &Arc<Entry>) -> Result<Artifact>;
+}
+
+/// A file that is not listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BrokenFile {
+    /// Its name, or its path inside the folder.
+    pub file: Arc<str>,
+    /// What is wrong with it.
+    pub reason: Arc<str>,
+}
+
+impl From<BrokenPackage> for BrokenFile {
+    fn from(package: BrokenPackage) -> Self {
+        Self {
+            file: package.file.into(),
+            reason: package.reason,
+        }
+    }
+}
+
+impl From<Problem> for BrokenFile {
+    fn from(problem: Problem) -> Self {
+        Self {
+            file: problem.file,
+            reason: problem.reason,
+        }
+    }
 }
 
 /// How current a repository's index is.

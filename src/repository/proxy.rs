@@ -17,7 +17,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::task::AbortHandle;
 use tracing::{debug, error, info, warn};
 
-use super::{Artifact, ChartRepository, Content, Freshness, Origin};
+use super::{Artifact, BrokenFile, ChartRepository, Content, Freshness, Origin};
 use crate::cache::{self, Cache, FillRequest, FillSource, Object};
 use crate::clock::Clock;
 use crate::config;
@@ -56,16 +56,15 @@ pub struct Proxy {
 }
 
 /// What is known about the upstream's index.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 struct State {
-    /// What the upstream last said.
-    published: Option<Arc<SourceIndex>>,
-    /// What is shown: the same, plus removed versions whose bytes are held.
-    shown: Arc<SourceIndex>,
+    /// What is shown: what the upstream last said, plus removed versions whose bytes are held. `None`: it was never reached.
+    index: Option<Arc<SourceIndex>>,
+    /// Files in a folder upstream that look like packages and are none.
+    broken: Arc<[BrokenFile]>,
     validators: Option<Validators>,
     confirmed_at: Option<Timestamp>,
     failure: Option<Failure>,
-    fingerprint: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -76,15 +75,12 @@ struct Failure {
     retry_after: Option<Duration>,
 }
 
-/// The head of the kept document; the index's own bytes follow.
+/// The head of the kept document, a line of JSON; the index's own bytes follow.
 #[derive(Debug, Serialize, Deserialize)]
 struct KeptHead {
     /// Milliseconds since the epoch.
     confirmed_at: i64,
     validators: Option<Validators>,
-    /// Length of the published index; the shown one follows, unless it is the same (zero).
-    published: usize,
-    shown: usize,
 }
 
 /// One upstream's state, for the admin API.
@@ -130,14 +126,7 @@ impl Proxy {
         offline: bool,
     ) -> Arc<Self> {
         let proxy = Self {
-            state: ArcSwap::from_pointee(State {
-                published: None,
-                shown: Arc::new(SourceIndex::default()),
-                validators: None,
-                confirmed_at: None,
-                failure: None,
-                fingerprint: 0,
-            }),
+            state: ArcSwap::default(),
             changes: watch::Sender::new(0),
             settled: watch::Sender::new(false),
             attempts: AtomicU64::new(0),
@@ -208,6 +197,7 @@ impl Proxy {
     pub fn status(&self) -> Status {
         let state = self.state.load();
         let age = state.confirmed_at.map(|at| self.clock.since(at));
+        let index = state.index.as_deref();
         Status {
             name: self.config.name.clone(),
             state: match self.freshness() {
@@ -225,9 +215,9 @@ impl Proxy {
                 .as_ref()
                 .map(|failure| failure.since.to_string()),
             failures: state.failure.as_ref().map_or(0, |failure| failure.attempts),
-            charts: state.shown.chart_count(),
-            versions: state.shown.versions(),
-            dropped: state.shown.report().dropped.total,
+            charts: index.map_or(0, |index| index.chart_count()),
+            versions: index.map_or(0, |index| index.versions()),
+            dropped: index.map_or(0, |index| index.report().dropped.total) + state.broken.len(),
         }
     }
 
@@ -241,58 +231,68 @@ impl Proxy {
 
     async fn attempt(&self, rule: ShrinkRule) -> Result<()> {
         let held = self.state.load_full();
-        let validators = if held.published.is_some() {
-            held.validators.as_ref()
-        } else {
-            None
-        };
-        let (published, validators) = match self.upstream.fetch_index(validators).await? {
+        let validators = held
+            .index
+            .is_some()
+            .then_some(held.validators.as_ref())
+            .flatten();
+        let (new, broken, validators) = match self.upstream.fetch_index(validators).await? {
             IndexReply::NotModified => {
                 self.confirm(&held);
                 return Ok(());
             }
+            IndexReply::Entries {
+                index,
+                broken,
+                validators,
+            } => (
+                index,
+                broken.into_iter().map(BrokenFile::from).collect(),
+                validators,
+            ),
             IndexReply::Text {
                 text,
                 base,
                 validators,
             } => {
-                let fingerprint = xxhash_rust::xxh3::xxh3_64(&text);
-                if held.published.is_some() && fingerprint == held.fingerprint {
-                    self.confirm(&State {
-                        validators: Some(validators),
-                        ..(*held).clone()
-                    });
-                    return Ok(());
-                }
-                let previous = held.published.clone();
+                let previous = held.index.clone();
                 let index =
                     blocking(move || SourceIndex::ingest(&text, &base, previous.as_deref()))
                         .await??;
-                (Arc::new(index), Some((validators, fingerprint)))
+                (Arc::new(index), Arc::default(), validators)
             }
         };
-        self.refuse_shrunken(&held, &published, rule)?;
-        let shown = self.with_removed(&held, &published).await?;
-        let (validators, fingerprint) =
-            validators.map_or((None, 0), |(validators, print)| (Some(validators), print));
-        let state = State {
-            published: Some(published),
-            shown,
-            validators,
-            confirmed_at: None,
-            failure: None,
-            fingerprint,
-        };
-        self.report(&state.shown);
-        self.confirm(&state);
+        if held
+            .index
+            .as_ref()
+            .is_some_and(|index| index.same_text(&new))
+        {
+            self.confirm(&State {
+                validators: Some(validators),
+                ..(*held).clone()
+            });
+            return Ok(());
+        }
+        self.refuse_shrunken(&held, &new, rule)?;
+        let index = self.with_removed(&held, new).await?;
+        self.report(&index);
         info!(
             upstream.name = %self.config.name,
-            charts = state.shown.chart_count(),
-            versions = state.shown.versions(),
-            dropped = state.shown.report().dropped.total,
-            "published a new index of upstream `{}`",
-            self.config.name
+            charts = index.chart_count(),
+            versions = index.versions(),
+            dropped = index.report().dropped.total,
+            "upstream `{}` has a new index: {} charts in {} versions",
+            self.config.name,
+            index.chart_count(),
+            index.versions(),
         );
+        self.confirm(&State {
+            index: Some(index),
+            broken,
+            validators: Some(validators),
+            confirmed_at: None,
+            failure: None,
+        });
         self.keep().await;
         Ok(())
     }
@@ -303,7 +303,13 @@ impl Proxy {
         if let Some(failure) = &before.failure {
             info!(upstream.name = %self.config.name, "upstream `{}` answers again after {} failed attempts", self.config.name, failure.attempts);
         }
-        let changed = before.published.is_none() || !Arc::ptr_eq(&before.shown, &state.shown);
+        let same = |before: &Arc<SourceIndex>| {
+            state
+                .index
+                .as_ref()
+                .is_some_and(|index| Arc::ptr_eq(index, before))
+        };
+        let changed = !before.index.as_ref().is_some_and(same);
         self.state.store(Arc::new(State {
             confirmed_at: Some(self.clock.now()),
             failure: None,
@@ -358,15 +364,15 @@ impl Proxy {
         new: &Arc<SourceIndex>,
         rule: ShrinkRule,
     ) -> Result<()> {
-        let Some(previous) = held.published.as_ref().filter(|index| index.versions() > 0) else {
+        let Some(previous) = held.index.as_ref().filter(|index| index.own_versions() > 0) else {
             return Ok(());
         };
-        let lost = new.lost_since(previous);
+        let (lost, total) = (new.lost_since(previous), previous.own_versions());
         #[expect(
             clippy::cast_precision_loss,
             reason = "counts of versions are far below 2^52"
         )]
-        let share = lost as f64 / previous.versions() as f64;
+        let share = lost as f64 / total as f64;
         if rule == ShrinkRule::Accept || share <= self.config.max_shrink {
             return Ok(());
         }
@@ -374,20 +380,15 @@ impl Proxy {
             "upstream `{name}` lost {lost} of {total} versions at once, more than `max_shrink` allows; if that is right, \
              POST /upstreams/{name}/refresh?force on the admin listener",
             name = self.config.name,
-            total = previous.versions(),
         )))
     }
 
     /// Adds versions that the upstream removed and whose bytes are still held, where configured.
-    async fn with_removed(
-        &self,
-        held: &State,
-        published: &Arc<SourceIndex>,
-    ) -> Result<Arc<SourceIndex>> {
-        if !self.config.keep_removed || held.published.is_none() {
-            return Ok(published.clone());
-        }
-        let (cache, previous, new) = (self.cache.clone(), held.shown.clone(), published.clone());
+    async fn with_removed(&self, held: &State, new: Arc<SourceIndex>) -> Result<Arc<SourceIndex>> {
+        let Some(previous) = held.index.clone().filter(|_| self.config.keep_removed) else {
+            return Ok(new);
+        };
+        let cache = self.cache.clone();
         let is_held = move |entry: &Entry| entry.digest.is_some_and(|digest| cache.holds(&digest));
         Ok(Arc::new(
             blocking(move || new.carry_over(&previous, is_held)).await?,
@@ -440,28 +441,18 @@ impl Proxy {
     /// Keeps what is shown, so that a restart with a dead upstream serves at once.
     async fn keep(&self) {
         let state = self.state.load_full();
-        let (Some(published), Some(confirmed_at)) = (state.published.clone(), state.confirmed_at)
-        else {
+        let (Some(index), Some(confirmed_at)) = (state.index.clone(), state.confirmed_at) else {
             return;
         };
-        let (shown, validators) = (state.shown.clone(), state.validators.clone());
+        let validators = state.validators.clone();
         let document = blocking(move || {
-            let published_bytes = kept::to_bytes(&published);
-            let shown_bytes = if Arc::ptr_eq(&shown, &published) {
-                Vec::new()
-            } else {
-                kept::to_bytes(&shown)
-            };
             let head = KeptHead {
                 confirmed_at: confirmed_at.as_millisecond(),
                 validators,
-                published: published_bytes.len(),
-                shown: shown_bytes.len(),
             };
             let mut document = serde_json::to_vec(&head).unwrap_or_default();
             document.push(b'\n');
-            document.extend_from_slice(&published_bytes);
-            document.extend_from_slice(&shown_bytes);
+            document.extend_from_slice(&kept::to_bytes(&index));
             Bytes::from(document)
         })
         .await;
@@ -487,15 +478,13 @@ impl Proxy {
             .await
             .and_then(|kept| kept)
         {
-            Ok((head, published, shown)) => {
-                self.report(&shown);
+            Ok((head, index)) => {
+                self.report(&index);
                 self.state.store(Arc::new(State {
-                    published: Some(published),
-                    shown,
+                    index: Some(Arc::new(index)),
                     validators: head.validators,
                     confirmed_at: Timestamp::from_millisecond(head.confirmed_at).ok(),
-                    failure: None,
-                    fingerprint: 0,
+                    ..State::default()
                 }));
                 self.settled.send_replace(true);
             }
@@ -528,11 +517,15 @@ impl ChartRepository for Proxy {
     }
 
     fn index(&self) -> Arc<SourceIndex> {
-        self.state.load().shown.clone()
+        self.state.load().index.clone().unwrap_or_default()
     }
 
     fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
+    }
+
+    fn broken(&self) -> Vec<BrokenFile> {
+        self.state.load().broken.to_vec()
     }
 
     fn freshness(&self) -> Freshness {
@@ -682,23 +675,12 @@ fn prefer(first: Option<Error>, second: Error) -> Error {
     }
 }
 
-fn read_kept(document: &[u8]) -> Result<(KeptHead, Arc<SourceIndex>, Arc<SourceIndex>)> {
+fn read_kept(document: &[u8]) -> Result<(KeptHead, SourceIndex)> {
     let torn = || Error::invalid("the kept document is torn");
     let end = memchr::memchr(b'\n', document).ok_or_else(torn)?;
-    let head: KeptHead =
+    let head =
         serde_json::from_slice(&document[..end]).map_err(|error| torn().with_source(error))?;
-    let body = &document[end + 1..];
-    if head.published.checked_add(head.shown) != Some(body.len()) {
-        return Err(torn());
-    }
-    let (published, shown) = body.split_at(head.published);
-    let published = Arc::new(kept::from_bytes(published)?);
-    let shown = if shown.is_empty() {
-        published.clone()
-    } else {
-        Arc::new(kept::from_bytes(shown)?)
-    };
-    Ok((head, published, shown))
+    Ok((head, kept::from_bytes(&document[end + 1..])?))
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {

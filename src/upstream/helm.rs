@@ -5,6 +5,7 @@
 //! (spec: clients.md §2.4): an index that lies on another host, behind a redirect with a signed URL, still names charts here.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -16,13 +17,13 @@ use super::text::{self, TextLimits};
 use super::{Download, IndexReply, Upstream, Validators};
 use crate::clock::Clock;
 use crate::config;
+use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::http::{ByteStream, HeaderMap, HeaderValue, StatusCode, header};
 use crate::metrics::Metrics;
 use crate::net::{Client, Clients, GetOptions, Reply};
 
 /// A chart repository over http or https.
-#[derive(Debug)]
 pub struct Helm {
     name: Arc<str>,
     base: Url,
@@ -75,7 +76,7 @@ impl Helm {
     fn validators(&self, reply: &Reply) -> Validators {
         let text = |name| reply.header(name).map(str::to_owned);
         Validators {
-            url: self.index_url.to_string(),
+            url: identify(&self.index_url),
             etag: text(header::ETAG),
             last_modified: text(header::LAST_MODIFIED),
         }
@@ -113,7 +114,7 @@ impl Upstream for Helm {
     async fn fetch_index(&self, held: Option<&Validators>) -> Result<IndexReply> {
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
-        let held = held.filter(|held| held.url == self.index_url.as_str());
+        let held = held.filter(|held| held.url == identify(&self.index_url));
         for (name, value) in held.into_iter().flat_map(|held| {
             [
                 (header::IF_NONE_MATCH, held.etag.as_deref()),
@@ -220,6 +221,26 @@ impl Helm {
         let chunks = stream::iter([Ok(first)]).chain(body.stream);
         Ok(ByteStream::new(chunks, length))
     }
+}
+
+/// Queries may hold credentials, so they are not shown.
+impl fmt::Debug for Helm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Helm")
+            .field("name", &self.name)
+            .field("host", &self.base.host_str())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The URL as [`Validators`] keep it: they are written to disk, and a query may be a credential.
+fn identify(url: &Url) -> String {
+    let Some(query) = url.query() else {
+        return url.to_string();
+    };
+    let mut plain = url.clone();
+    plain.set_query(None);
+    format!("{plain}?sha256={}", Digest::of(query.as_bytes()).to_hex())
 }
 
 /// Reads over the first `skip` bytes of a server that does not know ranges.

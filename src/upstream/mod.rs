@@ -5,6 +5,7 @@
 //! Knows nothing about tenants, caches or routes.
 
 mod dir;
+mod folder;
 mod helm;
 mod text;
 
@@ -23,6 +24,7 @@ use crate::clock::Clock;
 use crate::config;
 use crate::error::Result;
 use crate::http::ByteStream;
+use crate::index::SourceIndex;
 use crate::metrics::Metrics;
 use crate::net::Clients;
 
@@ -54,7 +56,7 @@ pub trait Upstream: Send + Sync + fmt::Debug {
 /// What identifies one version of an index, to ask "still this one?".
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Validators {
-    /// Where the index came from. Validators of another place are never sent.
+    /// Where the index came from, without credentials. Validators of another place are never sent.
     pub url: String,
     /// The `ETag` with its quotes (and `W/`), as the source gave it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -78,6 +80,24 @@ pub enum IndexReply {
         /// For the next [`Upstream::fetch_index`].
         validators: Validators,
     },
+    /// Entries that were read from the packages themselves.
+    Entries {
+        /// All of them, with absolute URLs for [`Upstream::open`].
+        index: Arc<SourceIndex>,
+        /// Files that look like packages and are none.
+        broken: Vec<BrokenPackage>,
+        /// For the next [`Upstream::fetch_index`].
+        validators: Validators,
+    },
+}
+
+/// A file that was left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BrokenPackage {
+    /// Its path inside the folder.
+    pub file: String,
+    /// What is wrong with it.
+    pub reason: Arc<str>,
 }
 
 /// An open transfer of one object.

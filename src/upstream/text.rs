@@ -3,7 +3,7 @@
 //! A captive portal's page, a hundred megabytes of noise or a few kilobytes that unpack to gigabytes must cost little and
 //! reach no parser.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 
 use bytes::Bytes;
 use flate2::write::MultiGzDecoder;
@@ -45,7 +45,7 @@ pub(super) async fn read(upstream: &str, mut reply: Reply, limits: &TextLimits) 
     };
     let too_large = || {
         wrong(format!(
-            "sent an index.yaml of more than {} bytes",
+            "gave an index.yaml of more than {} bytes",
             limits.encoded
         ))
     };
@@ -80,6 +80,26 @@ pub(super) async fn read(upstream: &str, mut reply: Reply, limits: &TextLimits) 
     Ok(text.bytes.into())
 }
 
+/// Reads the whole text of an index from a file, under the same rules.
+pub(super) fn read_file(
+    upstream: &str,
+    file: &mut impl Read,
+    limits: &TextLimits,
+) -> Result<Bytes> {
+    let mut text = Text::new(limits.decoded);
+    let read = io::copy(file, &mut text).and_then(|_| text.look(true));
+    match read {
+        Ok(()) => Ok(text.bytes.into()),
+        Err(error) if is_finding(&error) => {
+            Err(Error::unavailable(format!("upstream `{upstream}` {error}")))
+        }
+        Err(error) => Err(Error::unavailable(format!(
+            "upstream `{upstream}` cannot read its index.yaml"
+        ))
+        .with_source(error)),
+    }
+}
+
 enum Decoder {
     Plain(Text),
     Gzip(Box<MultiGzDecoder<Text>>),
@@ -100,18 +120,24 @@ impl Decoder {
             Self::Gzip(decoder) => decoder.finish().map_err(unpacking)?,
         };
         text.look(true)?;
+        // It lives as long as it takes to parse it; room for growth would count twice.
+        text.bytes.shrink_to_fit();
         Ok(text)
     }
 }
 
 /// Our own findings pass through the decoder as they are; its own are told as what they are.
 fn unpacking(error: io::Error) -> io::Error {
-    match error.get_ref().is_some_and(|inner| inner.is::<Finding>()) {
+    match is_finding(&error) {
         true => error,
         false => io::Error::other(Finding(format!(
-            "sent an index.yaml whose gzip is broken: {error}"
+            "gave an index.yaml whose gzip is broken: {error}"
         ))),
     }
+}
+
+fn is_finding(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<Finding>())
 }
 
 /// What arrived so far, and whether its start was looked at.
@@ -142,20 +168,16 @@ impl Text {
             .unwrap_or(start)
             .trim_ascii_start();
         if visible.starts_with(b"<") {
-            return Err(finding(
-                "answered 200 with a web page instead of index.yaml",
-            ));
+            return Err(finding("gave a web page instead of index.yaml"));
         }
         if start
             .iter()
             .any(|&byte| byte < 0x20 && !matches!(byte, b'\t' | b'\n' | b'\r'))
         {
-            return Err(finding(
-                "answered 200 with binary data instead of index.yaml",
-            ));
+            return Err(finding("gave binary data instead of index.yaml"));
         }
         if complete && visible.is_empty() {
-            return Err(finding("answered 200 with an empty index.yaml"));
+            return Err(finding("gave an empty index.yaml"));
         }
         Ok(())
     }
@@ -166,13 +188,11 @@ impl Write for Text {
         if self.bytes.len() + piece.len() > self.limit {
             let limit = self.limit;
             return Err(io::Error::other(Finding(format!(
-                "sent an index.yaml that unpacks to more than {limit} bytes"
+                "gave an index.yaml that unpacks to more than {limit} bytes"
             ))));
         }
         if memchr::memchr(0, piece).is_some() {
-            return Err(finding(
-                "answered 200 with binary data instead of index.yaml",
-            ));
+            return Err(finding("gave binary data instead of index.yaml"));
         }
         self.bytes.extend_from_slice(piece);
         self.look(false)?;

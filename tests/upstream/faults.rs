@@ -4,7 +4,9 @@ use chartgate::error::{Error, ErrorKind};
 use chartgate::upstream::{IndexReply, TextLimits, Upstream as _};
 
 use super::{acme, acme_at, read, text_of};
-use crate::support::fake::{FakeChart, FakeHelm, FakeUpstream, Fault, Target};
+use crate::support::fake::{
+    Authority, End, FakeChart, FakeHelm, FakeHttp2, FakeUpstream, Fault, Target,
+};
 
 fn upstream() -> FakeUpstream {
     FakeHelm::new().chart("nginx", "15.1.0").run()
@@ -237,7 +239,7 @@ async fn text_without_an_end_is_cut_at_the_limit() {
     assert_eq!(error.kind(), ErrorKind::UpstreamUnavailable);
     assert_says(
         &error,
-        "`acme` sent an index.yaml of more than 1048576 bytes",
+        "`acme` gave an index.yaml of more than 1048576 bytes",
     );
 }
 
@@ -254,7 +256,7 @@ async fn a_gzip_bomb_is_cut_at_the_limit() {
     assert_eq!(error.kind(), ErrorKind::UpstreamUnavailable);
     assert_says(
         &error,
-        "`acme` sent an index.yaml that unpacks to more than 2097152 bytes",
+        "`acme` gave an index.yaml that unpacks to more than 2097152 bytes",
     );
 }
 
@@ -312,6 +314,36 @@ async fn a_broken_archive_fails_before_its_end() {
         assert_says(
             &error,
             "upstream `acme` broke off in the middle of a-1.0.0.tgz",
+        );
+    }
+}
+
+#[tokio::test]
+async fn half_an_index_is_no_index_over_http2_either() {
+    let authority = Authority::new();
+    let folder = tempfile::tempdir().expect("a folder");
+    let ca_file = authority.write(folder.path());
+    let text = "apiVersion: v1\nentries: {}\n";
+    let upstream = |end| {
+        let fake = FakeHttp2::run(&authority, text.as_bytes(), end);
+        let acme = acme_at(&fake.url()).with(|client| client.ca_file = Some(ca_file.clone()));
+        (acme.build(), fake)
+    };
+    let (whole, _fake) = upstream(End::Whole);
+    assert_eq!(text_of(&whole).await.0, text);
+
+    for end in [
+        End::Reset,
+        End::ShortOfLength,
+        End::BeyondLength,
+        End::Disconnect,
+    ] {
+        let (upstream, _fake) = upstream(end);
+        let error = upstream.fetch_index(None).await.expect_err("not whole");
+        assert_eq!(error.kind(), ErrorKind::UpstreamUnavailable, "{end:?}");
+        assert_says(
+            &error,
+            "upstream `acme` broke off in the middle of index.yaml",
         );
     }
 }

@@ -128,9 +128,13 @@ async fn urls_are_asked_for_as_they_are_written() {
 async fn the_query_of_the_repository_goes_with_its_index_and_its_base() {
     let fake = FakeHelm::new().chart("nginx", "15.1.0").run();
     let acme = acme_at(&fake.at("/?token=a%20b+c"));
-    let (_, base, _) = text_of(&acme.build()).await;
+    let upstream = acme.build();
+    let (_, base, held) = text_of(&upstream).await;
     let request = fake.last("/index.yaml").expect("a request");
     assert_eq!(request.query.as_deref(), Some("token=a%20b+c"));
+    assert!(!format!("{held:?} {upstream:?}").contains("token"));
+    let reply = upstream.fetch_index(Some(&held)).await.expect("an answer");
+    assert!(matches!(reply, IndexReply::NotModified));
     assert_eq!(base.as_str(), fake.at("/?token=a%20b+c"));
 }
 

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use chartgate::config::{Secret, UpstreamAuth};
 use chartgate::error::{Error, ErrorKind};
+use chartgate::net::EnvironmentProxies;
 use chartgate::upstream::Upstream as _;
 use url::Url;
 
@@ -343,4 +344,30 @@ async fn a_proxy_that_is_away_is_told() {
     drop(proxy);
     let acme = acme.with(|client| client.timeout = Duration::from_secs(5));
     index_error(&acme).await;
+}
+
+#[tokio::test]
+async fn proxies_of_the_environment_count_except_for_loopback_and_no_proxy() {
+    let fake = FakeHelm::new().chart("nginx", "15.1.0").run();
+    let proxy = FakeProxy::run(&[("charts.example:80", fake.address())]);
+    let environment = |no_proxy: &str| {
+        EnvironmentProxies::read(|name| match name {
+            "http_proxy" => Some(proxy.url()),
+            "NO_PROXY" => Some(no_proxy.to_owned()),
+            _ => None,
+        })
+    };
+    let mut acme = acme_at("http://charts.example/");
+    acme.proxies = environment("");
+    text_of(&acme.build()).await;
+    assert_eq!(proxy.requests().len(), 1);
+
+    acme.proxies = environment("other.example, .example");
+    let error = index_error(&acme).await;
+    assert_says(&error, "`charts.example` cannot be resolved");
+
+    acme.proxies = environment("");
+    acme.url = Url::parse(&fake.url()).expect("a URL");
+    text_of(&acme.build()).await;
+    assert_eq!(proxy.requests().len(), 1, "loopback is reached directly");
 }

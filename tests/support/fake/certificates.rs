@@ -63,6 +63,17 @@ impl Authority {
 
     /// The server side of TLS for these names, asking for client certificates of `clients`.
     pub(super) fn acceptor(&self, names: &[String], clients: Option<&Self>) -> TlsAcceptor {
+        TlsAcceptor::from(Arc::new(self.server(names, clients)))
+    }
+
+    /// The server side of TLS that agrees on HTTP/2 only.
+    pub(super) fn http2_acceptor(&self, names: &[String]) -> TlsAcceptor {
+        let mut config = self.server(names, None);
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        TlsAcceptor::from(Arc::new(config))
+    }
+
+    fn server(&self, names: &[String], clients: Option<&Self>) -> rustls::ServerConfig {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let (certificate, key) = self.leaf(names);
         let builder = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
@@ -83,10 +94,9 @@ impl Authority {
             }
         };
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let config = builder
+        builder
             .with_single_cert(vec![certificate.der().clone()], key)
-            .expect("a key that fits");
-        TlsAcceptor::from(Arc::new(config))
+            .expect("a key that fits")
     }
 
     fn leaf(&self, names: &[String]) -> (rcgen::Certificate, KeyPair) {

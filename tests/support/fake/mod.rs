@@ -14,10 +14,15 @@
 //! A fake runs on a thread of its own, so it serves synchronous and asynchronous tests alike, and stops when it is dropped.
 //! It speaks HTTP/1.1 by hand, because libraries refuse to send the broken answers that tests need.
 
-#![allow(dead_code, reason = "a kit: not every part is in use at every moment")]
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "a kit: not every part is in use at every moment"
+)]
 
 mod certificates;
 mod fault;
+mod http2;
 mod package;
 mod proxy;
 mod site;
@@ -26,12 +31,13 @@ mod wire;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
 pub(crate) use self::certificates::Authority;
 pub(crate) use self::fault::{Fault, Hold, Target};
+pub(crate) use self::http2::{End, FakeHttp2};
 pub(crate) use self::package::{FakeChart, package};
 pub(crate) use self::proxy::FakeProxy;
 pub(crate) use self::site::Recorded;
@@ -137,7 +143,7 @@ impl FakeHelm {
             address,
             scheme,
             shared,
-            accepting: Mutex::new(Some(accepting)),
+            door: Mutex::new(Door::Open(accepting)),
             runtime,
         }
     }
@@ -155,12 +161,20 @@ impl Shared {
     }
 }
 
+/// Whether clients get in.
+enum Door {
+    Open(JoinHandle<()>),
+    /// Bound and not listening: clients are refused, and nobody else gets the port.
+    Closed(TcpSocket),
+    Moving,
+}
+
 /// A running fake upstream.
 pub(crate) struct FakeUpstream {
     address: SocketAddr,
     scheme: &'static str,
     shared: Arc<Shared>,
-    accepting: Mutex<Option<JoinHandle<()>>>,
+    door: Mutex<Door>,
     runtime: Background,
 }
 
@@ -250,24 +264,32 @@ impl FakeUpstream {
                 hold.release();
             }
         }
-        let mut accepting = self.accepting.lock().expect("no panic with it");
-        if accepting.is_none() {
+        let mut door = self.door.lock().expect("no panic with it");
+        if matches!(&*door, Door::Closed(_))
+            && let Door::Closed(socket) = std::mem::replace(&mut *door, Door::Moving)
+        {
             let listener = self
                 .runtime
-                .wait_for(TcpListener::bind(self.address))
+                .wait_for(async move { socket.listen(1024) })
                 .expect("the port is still ours");
             let task = wire::accept(listener, Arc::clone(&self.shared));
-            *accepting = Some(self.runtime.spawn(task));
+            *door = Door::Open(self.runtime.spawn(task));
         }
     }
 
-    /// Closes the port and every connection: the next client is refused.
+    /// Closes the port and every connection: the next client is refused. The port stays ours.
     pub(crate) fn refuse(&self) {
-        let task = self.accepting.lock().expect("no panic with it").take();
-        if let Some(task) = task {
+        let mut door = self.door.lock().expect("no panic with it");
+        if matches!(&*door, Door::Open(_))
+            && let Door::Open(task) = std::mem::replace(&mut *door, Door::Moving)
+        {
             task.abort();
             // Awaiting it makes sure that the listener is gone.
             let _ = self.runtime.wait_for(task);
+            let socket = TcpSocket::new_v4().expect("a socket");
+            socket.set_reuseaddr(true).expect("a plain socket");
+            socket.bind(self.address).expect("the port we just had");
+            *door = Door::Closed(socket);
         }
     }
 
