@@ -3,7 +3,9 @@
 pub mod archive;
 pub mod constraint;
 pub mod metadata;
+pub(crate) mod node;
 pub mod version;
+pub(crate) mod yaml;
 
 pub use self::constraint::Constraint;
 pub use self::metadata::Metadata;
