@@ -71,10 +71,11 @@ impl Catalog {
     /// Takes note of what a file is now (`None`: gone).
     pub(super) fn set(&mut self, file: Arc<str>, record: Option<Record>) -> Vec<Change> {
         let canonical = |record: Option<&Record>| record.and_then(package).map(|e| e.file_name());
-        let mut affected: Vec<String> = [canonical(self.files.get(&file)), canonical(record.as_ref())]
-            .into_iter()
-            .flatten()
-            .collect();
+        let mut affected: Vec<String> =
+            [canonical(self.files.get(&file)), canonical(record.as_ref())]
+                .into_iter()
+                .flatten()
+                .collect();
         affected.dedup();
         let before: Vec<_> = affected.iter().map(|name| self.shown(name)).collect();
 

@@ -229,7 +229,9 @@ impl Folder {
             return;
         };
         for path in entries.flatten().map(|entry| entry.path()) {
-            let Ok(file) = File::open(&path) else { continue };
+            let Ok(file) = File::open(&path) else {
+                continue;
+            };
             let is_free = match file.try_lock() {
                 Ok(()) => true,
                 Err(fs::TryLockError::WouldBlock) => false,

@@ -85,7 +85,10 @@ impl Hosted {
         let this = Arc::clone(self);
         let (name, ready) = blocking(move || {
             let (name, _) = this.check_provenance(&provenance)?;
-            Ok((FileName::parse(&name.file_name)?, this.ready(provenance, &name.file_name)?))
+            Ok((
+                FileName::parse(&name.file_name)?,
+                this.ready(provenance, &name.file_name)?,
+            ))
         })
         .await?;
         let guard = Arc::clone(&self.writer).lock_owned().await;
@@ -196,9 +199,8 @@ impl Hosted {
         {
             return Err(already_exists());
         }
-        if exists {
-            self.keeper.distrust(&name);
-        }
+        // Even a new file: the kept state may remember one of that name that somebody removed since.
+        self.keeper.distrust(&name);
         if has_provenance
             && (provenance.is_some() || !self.provenance_fits(&old_provenance, digest, exists))
         {
@@ -253,8 +255,11 @@ impl Hosted {
 
     /// Removes a version. Blocking; the caller holds `writer`.
     fn remove(&self, name: &str, version: &str) -> Result<()> {
-        let missing =
-            || Error::not_found(format!("chart `{name:.250}` `{version:.250}` is not hosted here"));
+        let missing = || {
+            Error::not_found(format!(
+                "chart `{name:.250}` `{version:.250}` is not hosted here"
+            ))
+        };
         let canonical = format!("{name}-{version}.tgz");
         let canonical = FileName::parse(&canonical).map_err(|_| missing())?;
         let canonical: Arc<str> = canonical.as_str().into();

@@ -30,6 +30,8 @@ pub(super) struct Keeper {
     files: PathBuf,
     dirty: PathBuf,
     status: Mutex<Status>,
+    /// One save at a time.
+    pub(super) saving: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Debug, Default)]
@@ -46,7 +48,10 @@ impl Keeper {
     /// The state of one tenant below one root.
     pub(super) fn open(state_dir: &Path, root: &Path, tenant: &TenantPath) -> Result<Self> {
         fs::create_dir_all(state_dir).map_err(|error| {
-            Error::internal("the folder for the state of the hosted store cannot be made", error)
+            Error::internal(
+                "the folder for the state of the hosted store cannot be made",
+                error,
+            )
         })?;
         let place = format!("{}\n{}", root.display(), tenant.as_str());
         let key = &Digest::of(place.as_bytes()).to_hex()[..16];
@@ -54,6 +59,7 @@ impl Keeper {
             files: state_dir.join(format!("hosted-{key}.files")),
             dirty: state_dir.join(format!("hosted-{key}.dirty")),
             status: Mutex::default(),
+            saving: Arc::default(),
         })
     }
 
@@ -95,7 +101,8 @@ impl Keeper {
         rested && (last.elapsed() >= QUIET || first.elapsed() >= LATEST)
     }
 
-    /// Saves what `hosted` knows. The guard is that of `writer`; it is given back before anything is written.
+    /// Saves what `hosted` knows. The guard is that of `writer`; it is given back before anything is written. The caller holds
+    /// `saving`.
     pub(super) fn save(&self, writer: OwnedMutexGuard<()>, hosted: &Hosted) -> Result<()> {
         let started = Instant::now();
         let covered = {
@@ -113,7 +120,10 @@ impl Keeper {
         let saved = self.write(&bytes);
         let mut status = self.status();
         if saved.is_ok() {
-            let still: String = status.distrusted.iter().fold(String::new(), |text, name| text + name + "\n");
+            let still: String = status
+                .distrusted
+                .iter()
+                .fold(String::new(), |text, name| text + name + "\n");
             if let Err(error) = fs::write(&self.dirty, still) {
                 tracing::debug!(%error, "the record of changed files was not shortened");
             }
@@ -182,7 +192,9 @@ pub(super) fn load(
     if total > 0 {
         progress(0, total);
     }
-    let read = rescan::read_all(folder, &unknown, parallelism(), &|done| progress(done, total));
+    let read = rescan::read_all(folder, &unknown, parallelism(), &|done| {
+        progress(done, total)
+    });
     let unchanged = had_state && read.is_empty() && known.is_empty();
     for (name, record) in read {
         drop(catalog.set(name, Some(record)));
@@ -207,7 +219,9 @@ fn read_state(keeper: &Keeper) -> std::result::Result<(Known, SourceIndex), Stri
 }
 
 fn parse_state(bytes: &[u8]) -> std::result::Result<(Known, SourceIndex), String> {
-    let rest = bytes.strip_prefix(MAGIC).ok_or("it is of another version")?;
+    let rest = bytes
+        .strip_prefix(MAGIC)
+        .ok_or("it is of another version")?;
     let (sum, rest) = rest.split_first_chunk::<8>().ok_or("it is cut short")?;
     if xxh3_64(rest) != u64::from_le_bytes(*sum) {
         return Err("its checksum is wrong".to_owned());
@@ -246,7 +260,10 @@ fn render_files(catalog: &Catalog) -> Vec<u8> {
         let (kind, text) = match &record.content {
             Content::Package(entry) => {
                 let canonical = entry.file_name();
-                if catalog.winner(&canonical).is_none_or(|(winner, _)| winner != name) {
+                if catalog
+                    .winner(&canonical)
+                    .is_none_or(|(winner, _)| winner != name)
+                {
                     continue;
                 }
                 (0, canonical)
