@@ -207,7 +207,7 @@ pub(super) fn load(
     Ok((catalog, index))
 }
 
-type Known = HashMap<Box<str>, Record>;
+pub(super) type Known = HashMap<Box<str>, Record>;
 
 fn read_state(keeper: &Keeper) -> std::result::Result<(Known, SourceIndex), String> {
     let bytes = match fs::read(&keeper.files) {
@@ -218,7 +218,7 @@ fn read_state(keeper: &Keeper) -> std::result::Result<(Known, SourceIndex), Stri
     parse_state(&bytes)
 }
 
-fn parse_state(bytes: &[u8]) -> std::result::Result<(Known, SourceIndex), String> {
+pub(super) fn parse_state(bytes: &[u8]) -> std::result::Result<(Known, SourceIndex), String> {
     let rest = bytes
         .strip_prefix(MAGIC)
         .ok_or("it is of another version")?;
