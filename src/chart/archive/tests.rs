@@ -62,21 +62,9 @@ fn every_real_chart_is_read_as_helm_reads_it() {
             "no files in chart archive",
         ),
         ("helmchart-badname-0.1.0.tgz", "", "is invalid"),
-        (
-            "argo-events-0.3.0.tgz",
-            "unclean file name",
-            "Chart.yaml file is missing",
-        ),
-        (
-            "argo-ci-0.1.0.tgz",
-            "unclean file name",
-            "Chart.yaml file is missing",
-        ),
-        (
-            "argo-cd-0.5.3.tgz",
-            "unclean file name",
-            "Chart.yaml file is missing",
-        ),
+        ("argo-events-0.3.0.tgz", "unclean file name", "ok"),
+        ("argo-ci-0.1.0.tgz", "unclean file name", "ok"),
+        ("argo-cd-0.5.3.tgz", "unclean file name", "ok"),
         (
             "tenant-operator-0.2.22.tgz",
             "gzip: invalid header",
@@ -148,7 +136,7 @@ fn streams_that_are_no_archive() {
         assert!(upload(&good[..cut]).is_err(), "{cut}");
     }
     assert!(upload(&good[..good.len() - 1]).is_err());
-    let mut flipped = good.clone();
+    let mut flipped = good;
     let crc = flipped.len() - 8;
     flipped[crc] ^= 1;
     assert!(upload(&flipped).is_err());
@@ -514,7 +502,7 @@ fn limits_are_helms() {
         .fold(chart(), |tar, at| tar.file(&format!("app/{at}"), &mib5))
         .finish();
     assert!(
-        bomb.len() < 1_000_000,
+        bomb.len() < 2_000_000,
         "a small package of {} bytes",
         bomb.len()
     );
@@ -539,7 +527,10 @@ fn subcharts_are_nested_only_so_deep() {
     let mut path = "app".to_owned();
     for _ in 0..20 {
         path += "/charts/a";
-        folders = folders.file(&format!("{path}/Chart.yaml"), "name: a\nversion: 1.0.0\n");
+        let file = format!("{path}/Chart.yaml");
+        folders = folders
+            .pax(&[("path", &file)])
+            .file("long", "name: a\nversion: 1.0.0\n");
     }
     refused(&folders.finish(), "nested more than 16 deep");
 }

@@ -324,7 +324,11 @@ fn validation(error: Error) -> Error {
     }
 }
 
+/// Names the subchart that an error is of; of nested ones the innermost.
 fn inside(subchart: &str, chart: &str, error: &Error) -> Error {
+    if error.message().starts_with("error unpacking subchart") {
+        return Error::invalid(error.message());
+    }
     Error::invalid(format!(
         "error unpacking subchart {subchart:.200} in {chart:.200}: {:.500}",
         error.message()

@@ -178,9 +178,9 @@ impl Hosted {
             if self.knows(&name, stamp) {
                 continue;
             }
-            self.sightings().reads += 1;
             match package::read(&self.folder, &name) {
                 Ok(record) => {
+                    self.sightings().reads += usize::from(record.is_some());
                     if let Some(Record {
                         content: Content::Broken(reason),
                         ..
