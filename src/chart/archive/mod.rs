@@ -13,6 +13,9 @@ mod path;
 mod tree;
 mod yaml;
 
+#[cfg(test)]
+pub(crate) mod fixture;
+
 use std::io::{self, BufRead, BufReader, Read};
 
 use flate2::bufread::{GzDecoder, MultiGzDecoder};

@@ -81,7 +81,7 @@ impl Hosted {
             let folder = Folder::open(&root, &tenant)?;
             let keeper = Keeper::open(&state_dir, &root, &tenant)?;
             let (catalog, index) = state::load(&folder, &keeper, &progress)?;
-            Ok(Arc::new(Self {
+            let this = Arc::new(Self {
                 tenant,
                 folder,
                 clock,
@@ -92,7 +92,9 @@ impl Hosted {
                 generation: watch::Sender::new(0),
                 keeper,
                 sightings: Mutex::default(),
-            }))
+            });
+            this.note_unsettled();
+            Ok(this)
         })
         .await
     }
@@ -131,9 +133,15 @@ impl Hosted {
 
     /// Saves what is known of the files, so that the next start need not read them. Does nothing if nothing changed.
     pub async fn flush(self: &Arc<Self>) -> Result<()> {
-        let guard = Arc::clone(&self.writer).lock_owned().await;
+        // In this order: a second save waits without keeping uploads waiting.
+        let saving = Arc::clone(&self.keeper.saving).lock_owned().await;
+        let writer = Arc::clone(&self.writer).lock_owned().await;
         let this = Arc::clone(self);
-        blocking(move || this.keeper.save(guard, &this)).await
+        blocking(move || {
+            let _saving = saving;
+            this.keeper.save(writer, &this)
+        })
+        .await
     }
 
     /// Takes over changed records, and publishes the index that follows from them. The caller holds `writer`.

@@ -95,7 +95,7 @@ impl Hosted {
         let this = Arc::clone(self);
         blocking(move || {
             let _guard = guard;
-            this.place(ready, overwrite)?;
+            this.place(&ready, overwrite)?;
             this.folder.sync().map_err(cannot_store)?;
             Ok(name)
         })
@@ -199,9 +199,8 @@ impl Hosted {
         {
             return Err(already_exists());
         }
-        if exists {
-            self.keeper.distrust(&name);
-        }
+        // Even a new file: the kept state may remember one of that name that somebody removed since.
+        self.keeper.distrust(&name);
         if has_provenance
             && (provenance.is_some() || !self.provenance_fits(&old_provenance, digest, exists))
         {
@@ -210,9 +209,9 @@ impl Hosted {
                 .and_then(|_| self.folder.sync())
                 .map_err(cannot_store)?;
         }
-        self.place(archive, overwrite)?;
+        self.place(&archive, overwrite)?;
         let outcome = provenance
-            .map_or(Ok(()), |provenance| self.place(provenance, overwrite))
+            .map_or(Ok(()), |provenance| self.place(&provenance, overwrite))
             .and_then(|()| self.folder.sync().map_err(cannot_store));
         if outcome.is_err() && !exists {
             // Not answered with success, so it must not stay; if even that fails, the index shows what is there.
@@ -229,7 +228,7 @@ impl Hosted {
         outcome
     }
 
-    fn place(&self, ready: Ready, overwrite: OverwritePermission) -> Result<()> {
+    fn place(&self, ready: &Ready, overwrite: OverwritePermission) -> Result<()> {
         let scratch = ready.spooled.scratch.path();
         let placed = match overwrite {
             OverwritePermission::Denied => self.folder.publish_new(scratch, &ready.name),

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::folder::Stamp;
@@ -178,9 +178,9 @@ impl Hosted {
             if self.knows(&name, stamp) {
                 continue;
             }
-            self.sightings().reads += 1;
             match package::read(&self.folder, &name) {
                 Ok(record) => {
+                    self.sightings().reads += usize::from(record.is_some());
                     if let Some(Record {
                         content: Content::Broken(reason),
                         ..
@@ -211,15 +211,26 @@ impl Hosted {
             .catalog()
             .get(name)
             .is_some_and(|record| matches!(record.content, Content::Broken(_)));
-        let is_fresh = stamp.is_some_and(|stamp| {
-            let age = self.clock.now().duration_since(stamp.modified).abs();
-            age < jiff::SignedDuration::from_secs(SETTLED_AFTER.as_secs().cast_signed())
-        });
-        if stamp.is_some() && (is_fresh || is_broken) {
+        if stamp.is_some_and(|stamp| is_broken || self.is_fresh(stamp)) {
             self.sightings().note_unsettled(name);
         } else {
             self.sightings().unsettled.remove(name);
         }
+    }
+
+    /// The same for everything that was there at the start.
+    pub(super) fn note_unsettled(&self) {
+        let catalog = self.catalog();
+        let mut sightings = self.sightings();
+        for (name, record) in catalog.files() {
+            if matches!(record.content, Content::Broken(_)) || self.is_fresh(record.stamp) {
+                sightings.note_unsettled(name);
+            }
+        }
+    }
+
+    fn is_fresh(&self, stamp: Stamp) -> bool {
+        self.clock.now().duration_since(stamp.modified).abs() < SETTLED_AFTER
     }
 
     /// The names of files that are not what the catalog says.
@@ -227,10 +238,8 @@ impl Hosted {
         let before = self.folder.modified().ok();
         let listed = self.folder.list()?;
         // A name added in the same tick of the folder's clock, after the listing, would not change its time again.
-        let settled = before.filter(|&time| {
-            self.clock.now().duration_since(time).abs()
-                > jiff::SignedDuration::from_secs(FOLDER_TICK.as_secs().cast_signed())
-        });
+        let settled =
+            before.filter(|&time| self.clock.now().duration_since(time).abs() > FOLDER_TICK);
         let mut changed: Vec<Arc<str>> = {
             let mut sightings = self.sightings();
             sightings.folder = settled;
@@ -341,7 +350,7 @@ const BATCH: usize = 1024;
 /// A rewritten file shows in its own time only; this long it may go unnoticed unless somebody asks for it.
 const THOROUGH_EVERY: Duration = Duration::from_secs(300);
 /// A file that was not written to for this long is complete.
-const SETTLED_AFTER: Duration = Duration::from_secs(10);
+const SETTLED_AFTER: SignedDuration = SignedDuration::from_secs(10);
 /// The coarsest clock of a file system in use.
-const FOLDER_TICK: Duration = Duration::from_secs(2);
+const FOLDER_TICK: SignedDuration = SignedDuration::from_secs(2);
 const MAX_UNSETTLED: usize = 10_000;

@@ -30,6 +30,8 @@ pub(super) struct Keeper {
     files: PathBuf,
     dirty: PathBuf,
     status: Mutex<Status>,
+    /// One save at a time.
+    pub(super) saving: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Debug, Default)]
@@ -57,6 +59,7 @@ impl Keeper {
             files: state_dir.join(format!("hosted-{key}.files")),
             dirty: state_dir.join(format!("hosted-{key}.dirty")),
             status: Mutex::default(),
+            saving: Arc::default(),
         })
     }
 
@@ -98,7 +101,8 @@ impl Keeper {
         rested && (last.elapsed() >= QUIET || first.elapsed() >= LATEST)
     }
 
-    /// Saves what `hosted` knows. The guard is that of `writer`; it is given back before anything is written.
+    /// Saves what `hosted` knows. The guard is that of `writer`; it is given back before anything is written. The caller holds
+    /// `saving`.
     pub(super) fn save(&self, writer: OwnedMutexGuard<()>, hosted: &Hosted) -> Result<()> {
         let started = Instant::now();
         let covered = {
@@ -203,7 +207,7 @@ pub(super) fn load(
     Ok((catalog, index))
 }
 
-type Known = HashMap<Box<str>, Record>;
+pub(super) type Known = HashMap<Box<str>, Record>;
 
 fn read_state(keeper: &Keeper) -> std::result::Result<(Known, SourceIndex), String> {
     let bytes = match fs::read(&keeper.files) {
@@ -214,7 +218,7 @@ fn read_state(keeper: &Keeper) -> std::result::Result<(Known, SourceIndex), Stri
     parse_state(&bytes)
 }
 
-fn parse_state(bytes: &[u8]) -> std::result::Result<(Known, SourceIndex), String> {
+pub(super) fn parse_state(bytes: &[u8]) -> std::result::Result<(Known, SourceIndex), String> {
     let rest = bytes
         .strip_prefix(MAGIC)
         .ok_or("it is of another version")?;
