@@ -135,9 +135,7 @@ fn read_archive(
         .map_err(members::broken)?
         .is_empty()
     {
-        return Err(Error::invalid(
-            "chart archive has data after its gzip stream",
-        ));
+        return Err(Error::invalid("chart archive has data after its gzip stream"));
     }
     tree.finish(flaws)
 }

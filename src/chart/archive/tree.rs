@@ -180,10 +180,11 @@ impl Tree {
                     ));
                 }
                 let bytes = content(file, member, members, limits.values)?;
-                yaml::check_map(file, &bytes, strictness).map_err(|error| match own {
-                    true => error,
-                    false => inside(folder, &place.top, &error),
-                })
+                yaml::check_map(file, &bytes, strictness)
+                    .map_err(|error| match own {
+                        true => error,
+                        false => inside(folder, &place.top, &error),
+                    })
             }
             _ => Ok(()),
         }
@@ -291,10 +292,7 @@ fn apply_requirements(metadata: &mut Metadata, bytes: &[u8]) -> Result<()> {
 /// A name and a version that are one plain file name on every system.
 fn check_file_name(metadata: &Metadata) -> Result<()> {
     let name = &metadata.name;
-    let plain = name
-        .as_bytes()
-        .first()
-        .is_some_and(u8::is_ascii_alphanumeric)
+    let plain = name.as_bytes().first().is_some_and(u8::is_ascii_alphanumeric)
         && name
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'));
