@@ -78,12 +78,18 @@ mod tests {
     use super::*;
 
     fn signed(body: &str) -> Vec<u8> {
-        format!("{BEGIN}\nHash: SHA512\n\n{body}\n...\nfiles:\n  x.tgz: sha256:{}\n", "ab".repeat(32)).into_bytes()
+        format!(
+            "{BEGIN}\nHash: SHA512\n\n{body}\n...\nfiles:\n  x.tgz: sha256:{}\n",
+            "ab".repeat(32)
+        )
+        .into_bytes()
     }
 
     #[test]
     fn name_and_version_are_the_first_of_their_lines() {
-        let prov = parse(&signed("apiVersion: v1\r\nname: app\r\nversion: 1.0.0+a\r\nname: other"));
+        let prov = parse(&signed(
+            "apiVersion: v1\r\nname: app\r\nversion: 1.0.0+a\r\nname: other",
+        ));
         assert_eq!(prov.expect("valid").file_name, "app-1.0.0+a.tgz.prov");
         let prov = parse(&signed("name: \"app\"\nversion: '1.10'")).expect("valid");
         assert_eq!((&*prov.name, &*prov.version), ("app", "1.10"));
@@ -91,15 +97,28 @@ mod tests {
 
     #[test]
     fn others_are_refused() {
-        for body in ["name: app", "version: 1", "a: 1\nname:app\nversion: 1", "name: ''\nversion: 1"] {
+        for body in [
+            "name: app",
+            "version: 1",
+            "a: 1\nname:app\nversion: 1",
+            "name: ''\nversion: 1",
+        ] {
             let error = parse(&signed(body)).expect_err(body);
             assert_eq!(error.message(), "invalid provenance file", "{body}");
         }
         assert!(parse(b"").is_err());
         assert!(parse(b"name: a\nversion: 1\n").is_err());
-        for body in ["name: ../a\nversion: 1", "name: a/b\nversion: 1", "name: a\nversion: 1/../2", "name: .\nversion: 1"] {
+        for body in [
+            "name: ../a\nversion: 1",
+            "name: a/b\nversion: 1",
+            "name: a\nversion: 1/../2",
+            "name: .\nversion: 1",
+        ] {
             let error = parse(&signed(body)).expect_err(body);
-            assert!(error.message().ends_with("is improperly formatted"), "{error}");
+            assert!(
+                error.message().ends_with("is improperly formatted"),
+                "{error}"
+            );
         }
     }
 

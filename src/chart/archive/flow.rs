@@ -66,7 +66,9 @@ pub(super) fn is_deeper_than(text: &str, most: usize) -> bool {
                     }
                 }
                 (None, b' ' | b'\t') => {}
-                (None, b'|' | b'>') if at_start && depth == 0 && is_block_header(&line[at + 1..]) => {
+                (None, b'|' | b'>')
+                    if at_start && depth == 0 && is_block_header(&line[at + 1..]) =>
+                {
                     block_text_from = Some(block_text_column(line, indent));
                     break;
                 }
@@ -98,7 +100,10 @@ fn is_block_header(rest: &[u8]) -> bool {
 fn block_text_column(line: &[u8], indent: usize) -> usize {
     let mut column = indent;
     while line[column..].starts_with(b"- ") {
-        let spaces = line[column + 1..].iter().take_while(|&&b| b == b' ').count();
+        let spaces = line[column + 1..]
+            .iter()
+            .take_while(|&&b| b == b' ')
+            .count();
         let inner = column + 1 + spaces;
         if !matches!(line.get(inner), Some(byte) if !matches!(byte, b'|' | b'>' | b'!' | b'&')) {
             return column + 1;
@@ -118,7 +123,17 @@ mod tests {
 
     #[test]
     fn nested_brackets_are_counted_across_lines() {
-        for opening in ["[", "{", "[\n", "{a: ", "[ # comment\n", "a: [\n", "- [", "[!t ", "[&a "] {
+        for opening in [
+            "[",
+            "{",
+            "[\n",
+            "{a: ",
+            "[ # comment\n",
+            "a: [\n",
+            "- [",
+            "[!t ",
+            "[&a ",
+        ] {
             assert!(is_deeper_than(&opening.repeat(65), 64), "{opening:?}");
         }
         assert!(is_deeper_than(

@@ -80,7 +80,11 @@ impl<R: Read> Members<R> {
                 EntryType::GNULongLink | EntryType::XGlobalHeader => {
                     self.extension(size, budget)?;
                 }
-                kind => return self.member(&header, kind, size, extensions, flaws).map(Some),
+                kind => {
+                    return self
+                        .member(&header, kind, size, extensions, flaws)
+                        .map(Some);
+                }
             }
         }
     }
@@ -234,12 +238,7 @@ impl<R: Read> Members<R> {
     }
 
     /// A PAX extended header: records of `<length> <key>=<value>\n`.
-    fn pax(
-        &mut self,
-        size: u64,
-        budget: &mut Budget,
-        extensions: &mut Extensions,
-    ) -> Result<()> {
+    fn pax(&mut self, size: u64, budget: &mut Budget, extensions: &mut Extensions) -> Result<()> {
         let content = self.extension(size, budget)?;
         let wrong = || Error::invalid("archive/tar: invalid tar header");
         let mut rest = content.as_slice();
@@ -279,7 +278,8 @@ impl<R: Read> Members<R> {
 
     fn skip_content(&mut self) -> Result<()> {
         let left = self.remaining + self.padding;
-        let skipped = io::copy(&mut (&mut self.reader).take(left), &mut io::sink()).map_err(broken)?;
+        let skipped =
+            io::copy(&mut (&mut self.reader).take(left), &mut io::sink()).map_err(broken)?;
         // Go lets the padding of the last member be missing; so does `header`, which then sees the end.
         if skipped < self.remaining {
             return Err(Error::invalid(TRUNCATED));
@@ -291,7 +291,9 @@ impl<R: Read> Members<R> {
 
 impl<R: Read> Read for Members<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let most = buffer.len().min(usize::try_from(self.remaining).unwrap_or(usize::MAX));
+        let most = buffer
+            .len()
+            .min(usize::try_from(self.remaining).unwrap_or(usize::MAX));
         if most == 0 {
             return Ok(0);
         }

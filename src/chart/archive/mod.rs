@@ -13,6 +13,9 @@ mod path;
 mod tree;
 mod yaml;
 
+#[cfg(test)]
+pub(crate) mod fixture;
+
 use std::io::{self, BufRead, BufReader, Read};
 
 use flate2::bufread::{GzDecoder, MultiGzDecoder};
@@ -135,7 +138,9 @@ fn read_archive(
         .map_err(members::broken)?
         .is_empty()
     {
-        return Err(Error::invalid("chart archive has data after its gzip stream"));
+        return Err(Error::invalid(
+            "chart archive has data after its gzip stream",
+        ));
     }
     tree.finish(flaws)
 }

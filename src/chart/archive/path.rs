@@ -28,7 +28,9 @@ pub(super) fn place(name: &str, flaws: &mut Flaws) -> Result<Place> {
         )));
     }
     if path.starts_with("..") {
-        return Err(Error::invalid("chart illegally references parent directory"));
+        return Err(Error::invalid(
+            "chart illegally references parent directory",
+        ));
     }
     if has_drive(&path) {
         return Err(Error::invalid("chart contains illegally named files"));
@@ -102,7 +104,10 @@ mod tests {
     #[test]
     fn what_helm_refuses_is_refused_with_its_words() {
         for (name, text) in [
-            ("Chart.yaml", "content outside the base directory: \"Chart.yaml\""),
+            (
+                "Chart.yaml",
+                "content outside the base directory: \"Chart.yaml\"",
+            ),
             ("a/", "content outside the base directory"),
             ("a//y", "absolute paths"),
             ("a/../y", "parent directory"),

@@ -80,6 +80,7 @@ impl Tree {
         let Some(chart_yaml) = self.chart_yaml else {
             return Err(Error::invalid("Chart.yaml file is missing"));
         };
+        yaml::check_map("Chart.yaml", &chart_yaml, Strictness::Stored)?;
         let mut metadata = parse("Chart.yaml", &chart_yaml)?;
         yaml::check_identity(&chart_yaml, flaws)?;
         if let Some(requirements) = &self.requirements {
@@ -180,11 +181,10 @@ impl Tree {
                     ));
                 }
                 let bytes = content(file, member, members, limits.values)?;
-                yaml::check_map(file, &bytes, strictness)
-                    .map_err(|error| match own {
-                        true => error,
-                        false => inside(folder, &place.top, &error),
-                    })
+                yaml::check_map(file, &bytes, strictness).map_err(|error| match own {
+                    true => error,
+                    false => inside(folder, &place.top, &error),
+                })
             }
             _ => Ok(()),
         }
@@ -263,6 +263,9 @@ fn content<R: Read>(
 
 fn parse(file: &str, bytes: &[u8]) -> Result<Metadata> {
     let text = yaml::text(file, bytes)?;
+    if yaml::is_blank(text) {
+        return Ok(Metadata::default());
+    }
     Metadata::from_yaml(text.as_bytes()).map_err(|error| {
         if error.message().starts_with("cannot load") {
             error
@@ -292,7 +295,10 @@ fn apply_requirements(metadata: &mut Metadata, bytes: &[u8]) -> Result<()> {
 /// A name and a version that are one plain file name on every system.
 fn check_file_name(metadata: &Metadata) -> Result<()> {
     let name = &metadata.name;
-    let plain = name.as_bytes().first().is_some_and(u8::is_ascii_alphanumeric)
+    let plain = name
+        .as_bytes()
+        .first()
+        .is_some_and(u8::is_ascii_alphanumeric)
         && name
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'));

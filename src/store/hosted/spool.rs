@@ -1,0 +1,125 @@
+//! Uploads on their way in: written to a file that nobody sees, hashed meanwhile, never whole in memory.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::io::AsyncWriteExt as _;
+
+use super::{Hosted, blocking};
+use crate::digest::{Digest, Hasher};
+use crate::error::{Error, ErrorKind, Result};
+
+/// A file that is being uploaded. Dropping it removes it.
+#[derive(Debug)]
+pub struct Spool {
+    scratch: Scratch,
+    file: tokio::fs::File,
+    hasher: Hasher,
+    length: u64,
+    limit: u64,
+}
+
+/// A file that was uploaded completely and is not published yet. Dropping it removes it.
+#[derive(Debug)]
+pub struct Spooled {
+    pub(super) scratch: Scratch,
+    digest: Digest,
+    length: u64,
+}
+
+impl Hosted {
+    /// Starts an upload of at most `limit` bytes.
+    pub async fn spool(self: &Arc<Self>, limit: u64) -> Result<Spool> {
+        let this = Arc::clone(self);
+        blocking(move || {
+            let (path, file) = this.folder.scratch_file().map_err(cannot_store)?;
+            let scratch = Scratch { path, file };
+            let file = scratch.file.try_clone().map_err(cannot_store)?;
+            Ok(Spool {
+                scratch,
+                file: tokio::fs::File::from_std(file),
+                hasher: Hasher::default(),
+                length: 0,
+                limit,
+            })
+        })
+        .await
+    }
+}
+
+impl Spool {
+    /// Adds bytes. More than the limit is [`ErrorKind::TooLarge`].
+    pub async fn write(&mut self, bytes: Bytes) -> Result<()> {
+        self.length = self.length.saturating_add(bytes.len() as u64);
+        if self.length > self.limit {
+            return Err(Error::new(
+                ErrorKind::TooLarge,
+                format!("the upload is larger than {} bytes", self.limit),
+            ));
+        }
+        self.hasher.update(&bytes);
+        self.file.write_all(&bytes).await.map_err(cannot_store)
+    }
+
+    /// Ends the upload. It is not durable before it is published.
+    pub async fn finish(mut self) -> Result<Spooled> {
+        self.file.flush().await.map_err(cannot_store)?;
+        Ok(Spooled {
+            scratch: self.scratch,
+            digest: self.hasher.finish(),
+            length: self.length,
+        })
+    }
+}
+
+impl Spooled {
+    /// The SHA-256 of its bytes.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// How many bytes it has.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+}
+
+/// A file in the scratch folder, locked as long as this lives, removed at the end unless it was renamed.
+#[derive(Debug)]
+pub(super) struct Scratch {
+    pub(super) path: PathBuf,
+    pub(super) file: File,
+}
+
+impl Scratch {
+    /// A second, independent reader of the file from its start.
+    pub(super) fn reader(&self) -> Result<File> {
+        File::open(&self.path).map_err(cannot_store)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // After a rename there is nothing of this name; anything else is swept at the next start.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+pub(super) fn cannot_store(error: std::io::Error) -> Error {
+    if error.kind() == std::io::ErrorKind::StorageFull
+        || error.kind() == std::io::ErrorKind::QuotaExceeded
+    {
+        return Error::new(
+            ErrorKind::QuotaExceeded,
+            "the disk of the hosted store is full",
+        )
+        .with_source(error);
+    }
+    Error::internal("the hosted store cannot be written", error)
+}
