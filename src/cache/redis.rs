@@ -274,7 +274,7 @@ impl std::fmt::Debug for Connection {
 
 /// Where to connect. Its `Debug` shows no password.
 enum Target {
-    Node(Client),
+    Node(Box<Client>),
     Sentinel(Box<tokio::sync::Mutex<SentinelClient>>),
     Cluster(Box<ClusterClient>),
 }
@@ -288,7 +288,7 @@ impl Target {
             .ok_or_else(|| unusable("it has no scheme"))?;
         let refused = |error: redis::RedisError| unusable(&error.to_string());
         match scheme {
-            "redis" | "rediss" => Ok(Self::Node(Client::open(url).map_err(refused)?)),
+            "redis" | "rediss" => Ok(Self::Node(Box::new(Client::open(url).map_err(refused)?))),
             "redis+sentinel" | "rediss+sentinel" => {
                 let parts = Parts::parse(rest, scheme.starts_with("rediss"), 26379)?;
                 let (master, database) = parts.path.split_once('/').unwrap_or((&parts.path, "0"));
