@@ -71,8 +71,7 @@ impl Redis {
         let bytes = match value {
             Ok(Value::Nil) => return Answer::Missing,
             Ok(Value::BulkString(bytes)) => bytes,
-            Ok(_) => return Answer::Useless,
-            Err(Busy) => return Answer::Useless,
+            Ok(_) | Err(NoAnswer) => return Answer::Useless,
         };
         if bytes.is_empty() || bytes.len() as u64 > self.max_object {
             return Answer::Missing;
@@ -100,7 +99,7 @@ impl Redis {
         what: &str,
         command: &Cmd,
         timeout: Duration,
-    ) -> Result<Value, Busy> {
+    ) -> Result<Value, NoAnswer> {
         let failure = match self.link.send(command, timeout).await {
             Ok(value) => {
                 if breaker.succeeded() {
@@ -108,7 +107,7 @@ impl Redis {
                 }
                 return Ok(value);
             }
-            Err(Failure::Connecting) => return Err(Busy),
+            Err(Failure::Connecting) => return Err(NoAnswer),
             Err(Failure::Other(failure)) => failure,
         };
         if breaker.failed() {
@@ -116,12 +115,12 @@ impl Redis {
         } else {
             tracing::debug!(error = %failure, "cannot {what} redis");
         }
-        Err(Busy)
+        Err(NoAnswer)
     }
 }
 
 /// No answer that could be used.
-struct Busy;
+struct NoAnswer;
 
 enum Answer {
     Found(Bytes),
