@@ -3,7 +3,7 @@
 //! The map, lowest layer first; modules use lower layers only (`tests/tidy.rs` keeps it so):
 //!
 //! 0. vocabulary, no I/O: [`error`] [`clock`] [`names`] [`digest`] [`http`] [`chart`] [`index`] [`config`]
-//! 1. mechanisms: [`metrics`] [`upstream`] [`cache`]
+//! 1. mechanisms: [`metrics`] [`net`] [`upstream`] [`cache`]
 
 pub mod cache;
 pub mod chart;
@@ -15,4 +15,5 @@ pub mod http;
 pub mod index;
 pub mod metrics;
 pub mod names;
+pub mod net;
 pub mod upstream;

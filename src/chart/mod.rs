@@ -1,8 +1,11 @@
 //! Charts: versions and constraints as Helm reads them, Chart.yaml, and bounded reading of archives.
 
 pub mod archive;
+pub mod constraint;
 pub mod metadata;
+pub mod provenance;
 pub mod version;
 
+pub use self::constraint::Constraint;
 pub use self::metadata::Metadata;
-pub use self::version::{Constraint, Version};
+pub use self::version::Version;

@@ -1,1 +1,0 @@
-//! Bounded reading of chart archives.

@@ -1,0 +1,274 @@
+//! HTTP/1.1 by hand, so that every fault is exact.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use super::Shared;
+use super::fault::Fault;
+use super::package::{gzip, noise};
+use super::site::{Answer, Recorded};
+
+/// Serves connections until it is dropped; then they are closed too.
+pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    let mut connections = JoinSet::new();
+    while let Ok((stream, _)) = listener.accept().await {
+        let _ = stream.set_nodelay(true);
+        let shared = Arc::clone(&shared);
+        connections.spawn(async move {
+            match &shared.acceptor {
+                None => serve(stream, &shared).await,
+                Some(acceptor) => match acceptor.accept(stream).await {
+                    Ok(stream) => serve(stream, &shared).await,
+                    Err(_) => None,
+                },
+            }
+        });
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+/// `None` ends the connection.
+async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, shared: &Shared) -> Option<()> {
+    let mut buffer = Vec::new();
+    loop {
+        let request = read_request(&mut stream, &mut buffer).await?;
+        let (fault, holds) = {
+            let mut site = shared.site();
+            site.log.push(request.clone());
+            (
+                site.next_fault(&request.path),
+                site.holds_for(&request.path),
+            )
+        };
+        for hold in holds {
+            hold.pass().await;
+        }
+        let (answer, chunked) = {
+            let site = shared.site();
+            (site.answer(&request), site.chunked)
+        };
+        match fault {
+            None if chunked && answer.status != 304 => {
+                send_head(&mut stream, &answer, Framing::Chunked).await?;
+                send_chunk(&mut stream, &answer.body).await?;
+                send(&mut stream, b"0\r\n\r\n").await?;
+            }
+            None => {
+                let body = match request.method.as_str() {
+                    "HEAD" => Bytes::new(),
+                    _ => answer.body.clone(),
+                };
+                send_head(&mut stream, &answer, Framing::of(&answer)).await?;
+                send(&mut stream, &body).await?;
+            }
+            Some(fault) => misbehave(&mut stream, &request, answer, fault).await?,
+        }
+    }
+}
+
+async fn misbehave(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    request: &Recorded,
+    answer: Answer,
+    fault: Fault,
+) -> Option<()> {
+    let length = answer.body.len();
+    match fault {
+        Fault::Close => None,
+        Fault::Status(status) => whole(stream, Answer::new(status, "a fault\n")).await,
+        Fault::StatusWith(status, headers) => {
+            let mut answer = Answer::new(status, "a fault\n");
+            answer.headers = headers;
+            whole(stream, answer).await
+        }
+        Fault::Silence => silence(stream).await,
+        Fault::StallAfter(bytes) => {
+            send_head(stream, &answer, Framing::of(&answer)).await?;
+            send(stream, &answer.body[..bytes.min(length)]).await?;
+            silence(stream).await
+        }
+        Fault::Trickle(bytes, pause) => {
+            send_head(stream, &answer, Framing::of(&answer)).await?;
+            for piece in answer.body.chunks(bytes.max(1)) {
+                tokio::time::sleep(pause).await;
+                send(stream, piece).await?;
+            }
+            Some(())
+        }
+        Fault::CutAfter(bytes) => {
+            send_head(stream, &answer, Framing::of(&answer)).await?;
+            send(stream, &answer.body[..bytes.min(length)]).await?;
+            close(stream).await
+        }
+        Fault::CutChunkedAfter(bytes) => {
+            send_head(stream, &answer, Framing::Chunked).await?;
+            send_chunk(stream, &answer.body[..bytes.min(length)]).await?;
+            close(stream).await
+        }
+        Fault::LengthTooShort(less) => {
+            let framing = Framing::Length(length.saturating_sub(less));
+            send_head(stream, &answer, framing).await?;
+            send(stream, &answer.body).await
+        }
+        Fault::LengthTooLong(more) => {
+            send_head(stream, &answer, Framing::Length(length + more)).await?;
+            send(stream, &answer.body).await?;
+            close(stream).await
+        }
+        Fault::Html => {
+            let page = "\n<!DOCTYPE html>\n<html><body>Please sign in</body></html>\n";
+            whole(
+                stream,
+                Answer::new(200, page).with("Content-Type", "text/html"),
+            )
+            .await
+        }
+        Fault::Redirect(target) => {
+            whole(
+                stream,
+                Answer::new(302, Bytes::new()).with("Location", target),
+            )
+            .await
+        }
+        Fault::RedirectLoop => {
+            let target = request.path.clone();
+            whole(
+                stream,
+                Answer::new(302, Bytes::new()).with("Location", target),
+            )
+            .await
+        }
+        Fault::WrongBytes => {
+            let bytes: Vec<u8> = answer.body.iter().map(|byte| byte ^ 0x55).collect();
+            let body = bytes.into();
+            whole(stream, Answer { body, ..answer }).await
+        }
+        Fault::Body(bytes) => whole(stream, Answer::new(200, bytes)).await,
+        Fault::Garbage(bytes) => flood(stream, bytes, &noise(64 * 1024, 42)).await,
+        Fault::EndlessText(bytes) => {
+            flood(stream, bytes, "# never ending\n".repeat(4096).as_bytes()).await
+        }
+        Fault::GzipBomb(bytes) => {
+            let body = gzip(&vec![b'\n'; bytes]);
+            whole(
+                stream,
+                Answer::new(200, body).with("Content-Encoding", "gzip"),
+            )
+            .await
+        }
+    }
+}
+
+/// Sends `bytes` bytes made of `piece`, chunked.
+async fn flood(stream: &mut (impl AsyncWrite + Unpin), bytes: usize, piece: &[u8]) -> Option<()> {
+    let head = Answer::new(200, Bytes::new());
+    send_head(stream, &head, Framing::Chunked).await?;
+    let mut left = bytes;
+    while left > 0 {
+        let now = left.min(piece.len());
+        send_chunk(stream, &piece[..now]).await?;
+        left -= now;
+    }
+    send(stream, b"0\r\n\r\n").await
+}
+
+/// Says nothing more until the client leaves.
+async fn silence(stream: &mut (impl AsyncRead + Unpin)) -> Option<()> {
+    let mut sink = [0; 256];
+    while stream.read(&mut sink).await.ok()? > 0 {}
+    None
+}
+
+async fn close(stream: &mut (impl AsyncWrite + Unpin)) -> Option<()> {
+    let _ = stream.shutdown().await;
+    None
+}
+
+async fn whole(stream: &mut (impl AsyncWrite + Unpin), answer: Answer) -> Option<()> {
+    send_head(stream, &answer, Framing::of(&answer)).await?;
+    send(stream, &answer.body).await
+}
+
+/// How the end of a body is told.
+enum Framing {
+    None,
+    Length(usize),
+    Chunked,
+}
+
+impl Framing {
+    fn of(answer: &Answer) -> Self {
+        match answer.status {
+            304 => Self::None,
+            _ => Self::Length(answer.body.len()),
+        }
+    }
+}
+
+async fn send_head(
+    stream: &mut (impl AsyncWrite + Unpin),
+    answer: &Answer,
+    framing: Framing,
+) -> Option<()> {
+    let mut head = format!("HTTP/1.1 {} A fake\r\n", answer.status);
+    for (name, value) in &answer.headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    match framing {
+        Framing::None => {}
+        Framing::Length(length) => head.push_str(&format!("Content-Length: {length}\r\n")),
+        Framing::Chunked => head.push_str("Transfer-Encoding: chunked\r\n"),
+    }
+    head.push_str("\r\n");
+    send(stream, head.as_bytes()).await
+}
+
+async fn send_chunk(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> Option<()> {
+    send(stream, format!("{:x}\r\n", bytes.len()).as_bytes()).await?;
+    send(stream, bytes).await?;
+    send(stream, b"\r\n").await
+}
+
+async fn send(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> Option<()> {
+    stream.write_all(bytes).await.ok()?;
+    stream.flush().await.ok()
+}
+
+/// Reads one head. `buffer` keeps what came too early.
+pub(super) async fn read_request(
+    stream: &mut (impl AsyncRead + Unpin),
+    buffer: &mut Vec<u8>,
+) -> Option<Recorded> {
+    let end = loop {
+        if let Some(end) = buffer.windows(4).position(|four| four == b"\r\n\r\n") {
+            break end;
+        }
+        if stream.read_buf(buffer).await.ok()? == 0 {
+            return None;
+        }
+    };
+    let head = String::from_utf8_lossy(&buffer[..end]).into_owned();
+    buffer.drain(..end + 4);
+    let mut lines = head.split("\r\n");
+    let mut words = lines.next()?.split(' ');
+    let method = words.next()?.to_owned();
+    let target = words.next()?;
+    let (path, query) = match target.split_once('?') {
+        Some((path, query)) => (path.to_owned(), Some(query.to_owned())),
+        None => (target.to_owned(), None),
+    };
+    let headers = lines
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
+        .collect();
+    Some(Recorded {
+        method,
+        path,
+        query,
+        headers,
+    })
+}
