@@ -19,5 +19,9 @@ mod oracle;
 mod process;
 /// Requests that no decent client sends.
 mod requests;
+/// What is fetched once and kept: coalescing, verification, eviction, restarts and crashes.
+mod cache;
+/// One behaviour suite per trait, run for every implementer.
+mod suites;
 /// What comes from upstreams, and every way in which it can go wrong.
 mod upstream;

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::sync::Semaphore;
 
 use super::folder::Folder;
 use super::ledger::{BlobRow, Change, Ledger};
@@ -28,6 +29,8 @@ pub(crate) struct Disk {
     pub(super) volume: Arc<dyn Volume>,
     capacity: u64,
     state: Mutex<State>,
+    /// Long files whose digest must be checked are read one at a time: many readers of one do not hash it many times.
+    checks: Semaphore,
     ledger: Arc<Ledger>,
     metrics: Arc<Metrics>,
     clock: Clock,
@@ -83,6 +86,7 @@ impl Disk {
             volume,
             capacity,
             state: Mutex::new(state),
+            checks: Semaphore::new(1),
             ledger,
             metrics,
             clock,
@@ -198,7 +202,12 @@ impl Disk {
 
     /// An uncounted [`Tier::get`].
     pub(crate) async fn open_object(&self, digest: &Digest) -> Option<Held> {
-        let entry = self.used(digest)?;
+        let mut entry = self.used(digest)?;
+        let mut _turn = None;
+        if entry.trust == Trust::Found && entry.length > SMALL {
+            _turn = self.checks.acquire().await.ok();
+            entry = self.used(digest)?;
+        }
         let path = self.folder.blob(digest);
         let wanted = *digest;
         let read = tokio::task::spawn_blocking(move || read(&path, &wanted, &entry)).await;

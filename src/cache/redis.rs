@@ -83,8 +83,7 @@ impl Redis {
         let bytes = match value {
             Ok(Value::Nil) => return Answer::Missing,
             Ok(Value::BulkString(bytes)) => bytes,
-            Ok(_) => return Answer::Useless,
-            Err(Busy) => return Answer::Useless,
+            Ok(_) | Err(NoAnswer) => return Answer::Useless,
         };
         if bytes.is_empty() || bytes.len() as u64 > self.max_object {
             return Answer::Missing;
@@ -112,7 +111,7 @@ impl Redis {
         what: &str,
         command: &Cmd,
         timeout: Duration,
-    ) -> Result<Value, Busy> {
+    ) -> Result<Value, NoAnswer> {
         let failure = match self.link.send(command, timeout).await {
             Ok(value) => {
                 if breaker.succeeded() {
@@ -120,7 +119,7 @@ impl Redis {
                 }
                 return Ok(value);
             }
-            Err(Failure::Connecting) => return Err(Busy),
+            Err(Failure::Connecting) => return Err(NoAnswer),
             Err(Failure::Other(failure)) => failure,
         };
         if breaker.failed() {
@@ -128,12 +127,12 @@ impl Redis {
         } else {
             tracing::debug!(error = %failure, "cannot {what} redis");
         }
-        Err(Busy)
+        Err(NoAnswer)
     }
 }
 
 /// No answer that could be used.
-struct Busy;
+struct NoAnswer;
 
 enum Answer {
     Found(Bytes),
@@ -286,7 +285,7 @@ impl std::fmt::Debug for Connection {
 
 /// Where to connect. Its `Debug` shows no password.
 enum Target {
-    Node(Client),
+    Node(Box<Client>),
     Sentinel(Box<tokio::sync::Mutex<SentinelClient>>),
     Cluster(Box<ClusterClient>),
 }
@@ -300,7 +299,7 @@ impl Target {
             .ok_or_else(|| unusable("it has no scheme"))?;
         let refused = |error: redis::RedisError| unusable(&error.to_string());
         match scheme {
-            "redis" | "rediss" => Ok(Self::Node(Client::open(url).map_err(refused)?)),
+            "redis" | "rediss" => Ok(Self::Node(Box::new(Client::open(url).map_err(refused)?))),
             "redis+sentinel" | "rediss+sentinel" => {
                 let parts = Parts::parse(rest, scheme.starts_with("rediss"), 26379)?;
                 let (master, database) = parts.path.split_once('/').unwrap_or((&parts.path, "0"));
