@@ -19,13 +19,8 @@ use tokio::io::AsyncReadExt as _;
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 
-use super::Handler;
 use super::tls::ClientSubject;
-
-/// How long a request's head may take from the first byte that we wait for.
-pub(super) const HEAD_TIME: Duration = Duration::from_secs(30);
-/// How long a connection may be idle between requests. Above the 60 s that load balancers keep theirs for.
-pub(super) const IDLE_TIME: Duration = Duration::from_secs(75);
+use super::{Handler, Times};
 
 const H2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -33,8 +28,7 @@ const H2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 pub(super) struct Front {
     pub(super) handler: Arc<dyn Handler>,
     pub(super) ids: RequestIds,
-    /// How long an idle connection may still send a request after drain began.
-    linger: Duration,
+    pub(super) times: Times,
     tracker: Arc<Tracker>,
     kill: watch::Receiver<bool>,
     http1: HttpServerOptions,
@@ -46,18 +40,18 @@ impl Front {
         handler: Arc<dyn Handler>,
         tracker: Arc<Tracker>,
         kill: watch::Receiver<bool>,
-        linger: Duration,
+        times: Times,
     ) -> Self {
         let options = |h2c| {
             let mut options = HttpServerOptions::default();
             options.h2c = h2c;
-            options.h2_idle_timeout = Some(IDLE_TIME);
+            options.h2_idle_timeout = Some(times.idle);
             options
         };
         Self {
             handler,
             ids: RequestIds::new(),
-            linger,
+            times,
             tracker,
             kill,
             http1: options(false),
@@ -71,7 +65,7 @@ impl Front {
         let _ = kill.wait_for(|kill| *kill).await;
     }
 
-    /// Waits for something a client sends: at most `limit`, and once drain has begun at most [`Self::linger`] more, so that
+    /// Waits for something a client sends: at most `limit`, and once drain has begun at most [`Times::linger`] more, so that
     /// a request already on its way is answered instead of met by a closed connection.
     pub(super) async fn patiently<T>(
         &self,
@@ -88,7 +82,7 @@ impl Front {
         tokio::select! {
             biased;
             done = &mut work => done.ok(),
-            () = draining => timeout(self.linger, work).await.ok()?.ok(),
+            () = draining => timeout(self.times.linger, work).await.ok()?.ok(),
         }
     }
 
@@ -97,7 +91,7 @@ impl Front {
             (stream, false)
         } else {
             let looked = self
-                .patiently(shutdown, HEAD_TIME, look_for_h2c(stream))
+                .patiently(shutdown, self.times.head, look_for_h2c(stream))
                 .await;
             let Some(Some(found)) = looked else { return };
             found
@@ -191,7 +185,7 @@ impl Connection {
 
     /// Resolves for an HTTP/2 connection that sends no request: pingora's idle time starts only after the preface.
     async fn unused(&self) {
-        sleep(IDLE_TIME).await;
+        sleep(self.front.times.idle).await;
         if self.is_reused() {
             std::future::pending::<()>().await;
         }

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use super::Outcome;
 use super::body::{self, Incoming, Rest};
-use super::connection::{Connection, HEAD_TIME, IDLE_TIME};
+use super::connection::Connection;
 use super::head;
 use super::respond::{self, Asked, Written};
 use crate::http::{Method, Request, Response, StatusCode};
@@ -65,10 +65,11 @@ impl Connection {
         mut session: ServerSession,
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
+        let times = self.front.times;
         // 1. The head, within a total time: pingora's timeout is per read.
         let limit = match self.is_reused() {
-            true => IDLE_TIME + HEAD_TIME,
-            false => HEAD_TIME,
+            true => times.idle + times.head,
+            false => times.head,
         };
         let read = self
             .front
@@ -93,7 +94,7 @@ impl Connection {
         };
         // 2. Parsing has reset the keep-alive time to forever; `None` is the client's wish or a doubtful framing.
         let keep = session.get_keepalive().is_some();
-        session.set_read_timeout(Some(body::READ_TIME));
+        session.set_read_timeout(Some(times.read));
         if let ServerSession::H1(session) = &mut session {
             session.set_pipelining_enabled(true);
         }
@@ -102,7 +103,7 @@ impl Connection {
         let (response, rest) = self.handle(&request, &mut session).await;
         // 4. Whether another request may follow. Drain may have begun meanwhile: the client is told by `Connection: close`.
         let reusable = keep && matches!(rest, Rest::None | Rest::Short) && !*shutdown.borrow();
-        session.set_keepalive(reusable.then_some(IDLE_TIME.as_secs()));
+        session.set_keepalive(reusable.then_some(times.idle.as_secs().max(1)));
         if let ServerSession::H1(session) = &mut session {
             session.set_close_on_response_before_downstream_finish(!reusable);
         }
@@ -111,7 +112,9 @@ impl Connection {
         let written = self.write(&mut session, &request, version, response).await;
         let clean = match rest {
             Rest::None => true,
-            Rest::Short | Rest::Long if written.complete => body::discard(&mut session).await,
+            Rest::Short | Rest::Long if written.complete => {
+                body::discard(&mut session, times.discard).await
+            }
             Rest::Short | Rest::Long | Rest::Broken => false,
         };
         self.finish(&request, written, started);
@@ -138,10 +141,11 @@ impl Connection {
                     method: &session.req_header().method.clone(),
                     version: Version::HTTP_2,
                     id: &id,
+                    patience: self.front.times.write,
                 };
                 let written = respond::write(session, asked, refusal).await;
                 if written.complete {
-                    body::discard(session).await;
+                    body::discard(session, self.front.times.discard).await;
                 }
                 return;
             }
@@ -153,13 +157,13 @@ impl Connection {
             .await;
         self.finish(&request, written, started);
         if written.complete && matches!(rest, Rest::Short | Rest::Long) {
-            body::discard(session).await;
+            body::discard(session, self.front.times.discard).await;
         }
     }
 
     /// Asks the handler. A panic is logged by the panic hook and answered with 500.
     async fn handle(&self, request: &Request, session: &mut ServerSession) -> (Response, Rest) {
-        let mut incoming = Incoming::new(session);
+        let mut incoming = Incoming::new(session, self.front.times.read);
         let answer = self.front.handler.handle(request, &mut incoming);
         let response = AssertUnwindSafe(answer).catch_unwind().await;
         let response = response.unwrap_or_else(|_| {
@@ -181,6 +185,7 @@ impl Connection {
             method: &request.method,
             version,
             id: &request.id,
+            patience: self.front.times.write,
         };
         let status = response.status;
         let write = AssertUnwindSafe(respond::write(session, asked, response)).catch_unwind();
@@ -216,6 +221,7 @@ impl Connection {
             method: &Method::GET,
             version: Version::HTTP_11,
             id: &id,
+            patience: self.front.times.write,
         };
         let written = respond::write(session, asked, refusal).await;
         if !written.complete {

@@ -54,8 +54,11 @@ pub(super) fn read(session: &ServerSession, connection: &Connection) -> Result<R
 
 /// The answer to a head that pingora could not parse.
 pub(super) fn unparsable(reason: &str) -> Response {
-    let large = reason.contains("larger than") || reason.contains("too many headers");
-    if large {
+    // The reason quotes the target; one beyond 64 KiB is no URI any more.
+    if reason.contains("invalid uri") && reason.len() > MAX_TARGET {
+        return too_long();
+    }
+    if reason.contains("larger than") || reason.contains("too many headers") {
         return too_large();
     }
     bad("the request is malformed")

@@ -12,9 +12,7 @@ use crate::http::{
     Body, ByteStream, HeaderName, HeaderValue, Method, Response, StatusCode, header,
 };
 
-/// How long a client may read nothing at all of an answer.
-const WRITE_TIME: Duration = Duration::from_secs(60);
-/// Large bodies are handed over in pieces of this size, each with [`WRITE_TIME`], so that slow readers are told from stalled ones.
+/// Large bodies are handed over in pieces of this size, each with its own time, so that slow readers are told from stalled ones.
 const PIECE: usize = 256 * 1024;
 /// What is gathered to learn the length of a body for a client that can take no other form of it.
 const GATHER: usize = 16 << 20;
@@ -29,6 +27,8 @@ pub(super) struct Asked<'a> {
     pub(super) method: &'a Method,
     pub(super) version: Version,
     pub(super) id: &'a str,
+    /// How long the client may read nothing at all.
+    pub(super) patience: Duration,
 }
 
 /// How writing an answer went.
@@ -67,9 +67,9 @@ pub(super) async fn write(
     if let Ok(id) = HeaderValue::from_str(asked.id) {
         parts.headers.insert(REQUEST_ID, id);
     }
-    session.set_write_timeout(Some(WRITE_TIME));
+    session.set_write_timeout(Some(asked.patience));
     let head = Box::new(ResponseHeader::from(parts));
-    let head = timeout(WRITE_TIME, session.write_response_header(head)).await;
+    let head = timeout(asked.patience, session.write_response_header(head)).await;
     let sent = match (head, body) {
         (Ok(Ok(())), _) if bodiless => Ok(()),
         (Ok(Ok(())), Body::Empty) => Ok(()),
@@ -82,10 +82,10 @@ pub(super) async fn write(
         }
         (Ok(Err(_)) | Err(_), _) => Err(Broken),
     };
-    written.complete = sent.is_ok() && end(session).await.is_ok();
+    written.complete = sent.is_ok() && end(session, asked.patience).await.is_ok();
     if !written.complete {
         // HTTP/1.1 closes short of the length or without the last chunk, HTTP/2 resets the stream.
-        let _ = timeout(WRITE_TIME, session.shutdown()).await;
+        let _ = timeout(asked.patience, session.shutdown()).await;
     }
     written
 }
@@ -144,9 +144,9 @@ async fn write_stream(
     }
 }
 
-async fn end(session: &mut ServerSession) -> Result<(), Broken> {
+async fn end(session: &mut ServerSession, patience: Duration) -> Result<(), Broken> {
     let ended = match session {
-        ServerSession::H1(session) => timeout(WRITE_TIME, session.finish_body())
+        ServerSession::H1(session) => timeout(patience, session.finish_body())
             .await
             .map(|done| done.map(drop)),
         ServerSession::H2(session) => Ok(session.finish()),
