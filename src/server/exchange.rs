@@ -24,6 +24,8 @@ use crate::http::{Method, Request, Response, StatusCode};
 /// Receive windows that let uploads over long links run at speed; the connection's bounds what one client can make us hold.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
+/// pingora's value for a connection that is kept without a timer of its own: the registry watches idle ones.
+const NO_TIMER: u64 = 0;
 /// How long the rest of a head that was refused is read, so that the refusal arrives.
 const REFUSAL_TIME: Duration = Duration::from_secs(1);
 const REFUSAL_BYTES: usize = 4 << 20;
@@ -39,8 +41,8 @@ impl HttpServerApp for Connection {
             // A stream runs on a task of its own, which outlives its connection.
             tokio::select! {
                 biased;
-                () = self.front.killed() => {}
-                () = self.answer_http2(&mut session, shutdown) => {}
+                () = self.answer_http2(&mut session) => {}
+                () = self.watch.is_cut() => {}
             }
             return None;
         }
@@ -66,29 +68,23 @@ impl Connection {
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
         let times = self.front.times;
-        // 1. The head, within a total time: pingora's timeout is per read.
-        let limit = match self.is_reused() {
-            true => times.idle + times.head,
-            false => times.head,
-        };
-        let read = self
-            .front
-            .patiently(shutdown, limit, session.read_request());
-        match read.await? {
+        // 1. The head. How long that may take is the registry's to watch: pingora's timeout is per read.
+        self.watch.wait();
+        match session.read_request().await {
             Ok(true) => {}
             Ok(false) => return None,
             Err(err) if matches!(err.etype(), ErrorType::InvalidHTTPHeader) => {
                 let refusal = head::unparsable(&err.to_string());
-                self.refuse(&mut session, refusal).await;
+                self.refuse(&mut session, *refusal).await;
                 return None;
             }
             Err(_) => return None,
         }
-        self.count_request();
+        self.watch.work();
         let request = match head::read(&session, self) {
             Ok(request) => request,
             Err(refusal) => {
-                self.refuse(&mut session, refusal).await;
+                self.refuse(&mut session, *refusal).await;
                 return None;
             }
         };
@@ -103,7 +99,7 @@ impl Connection {
         let (response, rest) = self.handle(&request, &mut session).await;
         // 4. Whether another request may follow. Drain may have begun meanwhile: the client is told by `Connection: close`.
         let reusable = keep && matches!(rest, Rest::None | Rest::Short) && !*shutdown.borrow();
-        session.set_keepalive(reusable.then_some(times.idle.as_secs().max(1)));
+        session.set_keepalive(reusable.then_some(NO_TIMER));
         if let ServerSession::H1(session) = &mut session {
             session.set_close_on_response_before_downstream_finish(!reusable);
         }
@@ -131,8 +127,8 @@ impl Connection {
         Some(ReusedHttpStream::from_reusable_stream(stream, settings))
     }
 
-    async fn answer_http2(&self, session: &mut ServerSession, _shutdown: &ShutdownWatch) {
-        self.count_request();
+    async fn answer_http2(&self, session: &mut ServerSession) {
+        self.watch.work();
         let request = match head::read(session, self) {
             Ok(request) => request,
             Err(refusal) => {
@@ -143,7 +139,7 @@ impl Connection {
                     id: &id,
                     patience: self.front.times.write,
                 };
-                let written = respond::write(session, asked, refusal).await;
+                let written = respond::write(session, asked, *refusal).await;
                 if written.complete {
                     body::discard(session, self.front.times.discard).await;
                 }

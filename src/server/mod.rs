@@ -10,6 +10,7 @@ mod control;
 mod exchange;
 mod head;
 mod listen;
+mod registry;
 mod respond;
 mod run;
 mod subject;
@@ -88,9 +89,9 @@ pub struct ServerOptions {
 /// How patient the server is. The defaults are for production; tests shorten them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Times {
-    /// For the whole head of a request. Default 30 s.
+    /// For the whole head of a connection's first request. Default 30 s.
     pub head: Duration,
-    /// For the next request on an idle connection, in whole seconds. Default 75 s, above the 60 s that load balancers
+    /// For the whole head of the next request on a connection that had one. Default 75 s, above the 60 s that load balancers
     /// commonly keep theirs for.
     pub idle: Duration,
     /// For the next bytes of a request's body. Default 60 s.

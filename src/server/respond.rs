@@ -1,11 +1,15 @@
 //! A response onto the wire: framing by length, method and version; an answer that breaks off never ends cleanly.
 
+use std::future::Future;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{Version, response};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
 use crate::http::{
@@ -69,7 +73,7 @@ pub(super) async fn write(
     }
     session.set_write_timeout(Some(asked.patience));
     let head = Box::new(ResponseHeader::from(parts));
-    let head = timeout(asked.patience, session.write_response_header(head)).await;
+    let head = within(asked.patience, session.write_response_header(head)).await;
     let sent = match (head, body) {
         (Ok(Ok(())), _) if bodiless => Ok(()),
         (Ok(Ok(())), Body::Empty) => Ok(()),
@@ -146,7 +150,7 @@ async fn write_stream(
 
 async fn end(session: &mut ServerSession, patience: Duration) -> Result<(), Broken> {
     let ended = match session {
-        ServerSession::H1(session) => timeout(patience, session.finish_body())
+        ServerSession::H1(session) => within(patience, session.finish_body())
             .await
             .map(|done| done.map(drop)),
         ServerSession::H2(session) => Ok(session.finish()),
@@ -155,6 +159,15 @@ async fn end(session: &mut ServerSession, patience: Duration) -> Result<(), Brok
     match ended {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) | Err(_) => Err(Broken),
+    }
+}
+
+/// A timeout that asks the clock only if the work is not done at once, as writing into a socket's buffer mostly is.
+async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Result<T, Elapsed> {
+    let mut work = pin!(work);
+    match futures_util::poll!(&mut work) {
+        Poll::Ready(done) => Ok(done),
+        Poll::Pending => timeout(limit, work).await,
     }
 }
 

@@ -13,11 +13,12 @@ use pingora::server::{Fds, ListenFds};
 use pingora::services::Service as _;
 use pingora::services::listening::Service;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
-use super::connection::{Front, Tracker};
+use super::connection::Front;
 use super::control::{Control, Phase};
 use super::listen::{self, Listener};
+use super::registry::Registry;
 use super::takeover::{self, Inherited, Offer};
 use super::tls::Identity;
 use super::{BoundAddress, Handler, Hooks, ServerOptions, Surface, Times};
@@ -143,7 +144,7 @@ impl Server {
             files.0.clear();
             control.drain();
         }
-        tracing::info!("draining: {} connections are open", public.tracker.open());
+        tracing::info!("draining: {} connections are open", public.registry.count());
         let stopped = control.reached(Phase::Stopping);
         tokio::select! {
             () = public.drain(grace_period) => {}
@@ -181,8 +182,8 @@ pub fn runtime(config: &config::Server) -> Result<tokio::runtime::Runtime> {
 struct Group {
     service: JoinSet<()>,
     shutdown: watch::Sender<bool>,
-    kill: watch::Sender<bool>,
-    tracker: Arc<Tracker>,
+    registry: Arc<Registry>,
+    look_over: AbortHandle,
     offers: Vec<Offer>,
 }
 
@@ -194,9 +195,8 @@ impl Group {
         times: Times,
     ) -> Result<Self> {
         let (shutdown, draining) = watch::channel(false);
-        let kill = watch::Sender::new(false);
-        let tracker = Arc::new(Tracker::new(max_connections));
-        let front = Front::new(handler, tracker.clone(), kill.subscribe(), times);
+        let registry = Arc::new(Registry::new(max_connections, times));
+        let front = Front::new(handler, registry.clone(), times);
         let mut service = Service::new("http".to_owned(), front);
         let mut table = Fds::new();
         let mut offers = Vec::new();
@@ -227,6 +227,8 @@ impl Group {
                 fd,
             });
         }
+        let look_over = registry.clone().look_over(shutdown.subscribe());
+        let look_over = tokio::spawn(look_over).abort_handle();
         let mut tasks = JoinSet::new();
         if !offers.is_empty() {
             let sockets: ListenFds = Arc::new(table.into());
@@ -239,8 +241,8 @@ impl Group {
         Ok(Self {
             service: tasks,
             shutdown,
-            kill,
-            tracker,
+            registry,
+            look_over,
             offers,
         })
     }
@@ -264,7 +266,7 @@ impl Group {
             while self.service.join_next().await.is_some() {}
             // A connection accepted in the last instant may not have reached its handler yet.
             tokio::time::sleep(SETTLE_TIME).await;
-            self.tracker.none_open().await;
+            self.registry.none_open().await;
         };
         let _ = tokio::time::timeout(at_most, ended).await;
     }
@@ -273,9 +275,8 @@ impl Group {
     fn cut(&mut self) -> usize {
         self.shutdown.send_replace(true);
         self.service.abort_all();
-        let open = self.tracker.open();
-        self.kill.send_replace(true);
-        open
+        self.look_over.abort();
+        self.registry.cut_all()
     }
 }
 

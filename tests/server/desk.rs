@@ -12,18 +12,18 @@ use tokio::sync::Semaphore;
 
 /// Answers by path; remembers how requests ended.
 #[derive(Debug)]
-pub struct Desk {
+pub(super) struct Desk {
     /// Requests to `/held` wait for a permit.
-    pub gate: Semaphore,
+    pub(super) gate: Semaphore,
     /// How many requests wait at the gate.
-    pub waiting: Semaphore,
-    pub outcomes: Mutex<Vec<(String, Outcome)>>,
+    pub(super) waiting: Semaphore,
+    pub(super) outcomes: Mutex<Vec<(String, Outcome)>>,
     /// One permit per outcome.
-    pub finished: Semaphore,
+    pub(super) finished: Semaphore,
 }
 
 impl Desk {
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             gate: Semaphore::new(0),
             waiting: Semaphore::new(0),
@@ -33,7 +33,7 @@ impl Desk {
     }
 
     /// Waits until a request has ended and says how.
-    pub async fn outcome(&self) -> (String, Outcome) {
+    pub(super) async fn outcome(&self) -> (String, Outcome) {
         self.finished.acquire().await.expect("open").forget();
         self.outcomes.lock().expect("lock").remove(0)
     }
@@ -123,6 +123,6 @@ fn parts(parts: Vec<Result<&'static str, &'static str>>, length: Option<u64>) ->
 }
 
 /// Bytes that show when they are out of place.
-pub fn pattern(length: usize) -> Bytes {
+pub(super) fn pattern(length: usize) -> Bytes {
     (0..length).map(|at| (at % 251) as u8).collect()
 }

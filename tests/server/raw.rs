@@ -10,44 +10,44 @@ use tokio::time::timeout;
 /// Nothing in these tests takes this long unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-pub trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
+pub(super) trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
 
-pub struct Raw {
+pub(super) struct Raw {
     stream: Box<dyn Io>,
     buffer: Vec<u8>,
 }
 
 /// An answer as it was framed.
 #[derive(Debug)]
-pub struct Reply {
-    pub status: u16,
-    pub head: String,
-    pub body: Vec<u8>,
+pub(super) struct Reply {
+    pub(super) status: u16,
+    pub(super) head: String,
+    pub(super) body: Vec<u8>,
     /// The body ended as its framing says.
-    pub whole: bool,
+    pub(super) whole: bool,
 }
 
 impl Reply {
     /// The value of the header, whatever its case.
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().skip(1).find_map(|line| {
             let (key, value) = line.split_once(':')?;
             key.eq_ignore_ascii_case(name).then(|| value.trim())
         })
     }
 
-    pub fn text(&self) -> &str {
+    pub(super) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).expect("text").trim_end()
     }
 }
 
 impl Raw {
-    pub async fn connect(address: SocketAddr) -> Self {
+    pub(super) async fn connect(address: SocketAddr) -> Self {
         Self::over(TcpStream::connect(address).await.expect("connect"))
     }
 
-    pub fn over(stream: impl Io + 'static) -> Self {
+    pub(super) fn over(stream: impl Io + 'static) -> Self {
         Self {
             stream: Box::new(stream),
             buffer: Vec::new(),
@@ -55,7 +55,7 @@ impl Raw {
     }
 
     /// Sends the bytes; false where the peer has closed.
-    pub async fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+    pub(super) async fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         let sent = async {
             self.stream.write_all(bytes.as_ref()).await?;
             self.stream.flush().await
@@ -67,26 +67,26 @@ impl Raw {
     }
 
     /// The answer to a GET.
-    pub async fn get(&mut self, path: &str) -> Reply {
+    pub(super) async fn get(&mut self, path: &str) -> Reply {
         self.send(format!("GET {path} HTTP/1.1\r\nHost: gw\r\n\r\n"))
             .await;
         self.reply().await
     }
 
     /// The next answer, with a body.
-    pub async fn reply(&mut self) -> Reply {
+    pub(super) async fn reply(&mut self) -> Reply {
         self.reply_to("GET").await.expect("an answer")
     }
 
     /// The next answer to a request of this method; `None` where the peer closed instead.
-    pub async fn reply_to(&mut self, method: &str) -> Option<Reply> {
+    pub(super) async fn reply_to(&mut self, method: &str) -> Option<Reply> {
         timeout(PATIENCE, self.read_reply(method))
             .await
             .expect("an answer in time")
     }
 
     /// Whether the peer closes without sending anything more.
-    pub async fn closed(&mut self) -> bool {
+    pub(super) async fn closed(&mut self) -> bool {
         self.buffer.is_empty()
             && !timeout(PATIENCE, self.fill())
                 .await
@@ -94,7 +94,7 @@ impl Raw {
     }
 
     /// Reads and drops everything until the peer closes.
-    pub async fn ended(&mut self) {
+    pub(super) async fn ended(&mut self) {
         let end = async { while self.fill().await {} };
         timeout(PATIENCE, end).await.expect("an end in time");
     }

@@ -15,7 +15,7 @@ use super::raw::Raw;
 use super::world::{World, config};
 
 /// Once per process; later calls change nothing.
-pub fn install_provider() {
+pub(super) fn install_provider() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 

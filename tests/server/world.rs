@@ -15,20 +15,20 @@ use tokio::task::JoinHandle;
 use super::desk::Desk;
 use super::raw::Raw;
 
-pub struct World {
-    pub desk: Arc<Desk>,
-    pub admin_desk: Arc<Desk>,
-    pub hooks: Arc<Counted>,
-    pub bound: Vec<BoundAddress>,
-    pub control: Control,
-    pub done: JoinHandle<Result<()>>,
+pub(super) struct World {
+    pub(super) desk: Arc<Desk>,
+    pub(super) admin_desk: Arc<Desk>,
+    pub(super) hooks: Arc<Counted>,
+    pub(super) bound: Vec<BoundAddress>,
+    pub(super) control: Control,
+    pub(super) done: JoinHandle<Result<()>>,
 }
 
 /// Counts hook calls.
 #[derive(Debug)]
-pub struct Counted {
-    pub reloaded: Semaphore,
-    pub shut_down: AtomicUsize,
+pub(super) struct Counted {
+    pub(super) reloaded: Semaphore,
+    pub(super) shut_down: AtomicUsize,
 }
 
 #[async_trait]
@@ -43,7 +43,7 @@ impl Hooks for Counted {
 }
 
 /// One plain listener and an admin listener on ports of the system's choice.
-pub fn config() -> config::Server {
+pub(super) fn config() -> config::Server {
     config::Server {
         http: vec![any_port()],
         https: Vec::new(),
@@ -54,22 +54,22 @@ pub fn config() -> config::Server {
     }
 }
 
-pub fn any_port() -> ListenAddress {
+pub(super) fn any_port() -> ListenAddress {
     ListenAddress::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)))
 }
 
 impl World {
-    pub async fn run() -> Self {
+    pub(super) async fn run() -> Self {
         Self::with(&config(), ServerOptions::default()).await
     }
 
-    pub async fn with_times(change: impl FnOnce(&mut Times)) -> Self {
+    pub(super) async fn with_times(change: impl FnOnce(&mut Times)) -> Self {
         let mut options = ServerOptions::default();
         change(&mut options.times);
         Self::with(&config(), options).await
     }
 
-    pub async fn with(config: &config::Server, options: ServerOptions) -> Self {
+    pub(super) async fn with(config: &config::Server, options: ServerOptions) -> Self {
         let server = Server::bind(config, options).await.expect("bind");
         let desk = Arc::new(Desk::new());
         let admin_desk = Arc::new(Desk::new());
@@ -87,22 +87,22 @@ impl World {
         }
     }
 
-    pub fn address(&self, surface: Surface) -> SocketAddr {
+    pub(super) fn address(&self, surface: Surface) -> SocketAddr {
         let of_surface = |bound: &&BoundAddress| bound.surface == surface;
         let bound = self.bound.iter().find(of_surface).expect("a listener");
         bound.socket().expect("a TCP listener")
     }
 
-    pub fn http(&self) -> SocketAddr {
+    pub(super) fn http(&self) -> SocketAddr {
         self.address(Surface::Http)
     }
 
-    pub async fn connect(&self) -> Raw {
+    pub(super) async fn connect(&self) -> Raw {
         Raw::connect(self.http()).await
     }
 
     /// Waits until a request is held.
-    pub async fn one_held(&self) {
+    pub(super) async fn one_held(&self) {
         self.desk.waiting.acquire().await.expect("open").forget();
     }
 }
