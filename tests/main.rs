@@ -25,3 +25,6 @@ mod cache;
 mod suites;
 /// What comes from upstreams, and every way in which it can go wrong.
 mod upstream;
+//! The integration tests: one binary, one module per surface.
+
+mod server;

@@ -10,6 +10,7 @@ mod control;
 mod exchange;
 mod head;
 mod listen;
+mod registry;
 mod respond;
 mod run;
 mod subject;
@@ -81,6 +82,42 @@ pub struct ServerOptions {
     /// The Unix socket over which listening sockets are handed to a successor; `None` switches hand-over off. Its folder
     /// must be closed to other users: whoever can connect could offer sockets.
     pub upgrade_socket: Option<PathBuf>,
+    /// How patient the server is with clients.
+    pub times: Times,
+}
+
+/// How patient the server is. The defaults are for production; tests shorten them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Times {
+    /// For the whole head of a connection's first request. Default 30 s.
+    pub head: Duration,
+    /// For the whole head of the next request on a connection that had one. Default 75 s, above the 60 s that load balancers
+    /// commonly keep theirs for.
+    pub idle: Duration,
+    /// For the next bytes of a request's body. Default 60 s.
+    pub read: Duration,
+    /// For a client to read the next 256 KiB of an answer. Default 60 s.
+    pub write: Duration,
+    /// For the rest of an upload that was answered early, so that the answer arrives. Default 3 s.
+    pub discard: Duration,
+    /// For a request on an idle connection once drain has begun; at most a quarter of the grace period. Default 3 s.
+    pub linger: Duration,
+    /// Between two looks at the certificate files. Default 2 s.
+    pub certificate_poll: Duration,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Self {
+            head: Duration::from_secs(30),
+            idle: Duration::from_secs(75),
+            read: Duration::from_secs(60),
+            write: Duration::from_secs(60),
+            discard: Duration::from_secs(3),
+            linger: Duration::from_secs(3),
+            certificate_poll: Duration::from_secs(2),
+        }
+    }
 }
 
 /// What a listener is for.

@@ -13,14 +13,15 @@ use pingora::server::{Fds, ListenFds};
 use pingora::services::Service as _;
 use pingora::services::listening::Service;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
-use super::connection::{Front, Tracker};
+use super::connection::Front;
 use super::control::{Control, Phase};
 use super::listen::{self, Listener};
+use super::registry::Registry;
 use super::takeover::{self, Inherited, Offer};
 use super::tls::Identity;
-use super::{BoundAddress, Handler, Hooks, ServerOptions, Surface};
+use super::{BoundAddress, Handler, Hooks, ServerOptions, Surface, Times};
 use crate::config::{self, ListenAddress};
 use crate::error::{Error, Result};
 
@@ -32,6 +33,7 @@ pub struct Server {
     control: Control,
     grace_period: Duration,
     upgrade_socket: Option<PathBuf>,
+    times: Times,
 }
 
 impl Server {
@@ -63,6 +65,7 @@ impl Server {
             control: Control::new(),
             grace_period: config.grace_period,
             upgrade_socket: options.upgrade_socket,
+            times: options.times,
         })
     }
 
@@ -91,6 +94,7 @@ impl Server {
             control,
             grace_period,
             upgrade_socket,
+            times,
             ..
         } = self;
         for listener in &listeners {
@@ -111,13 +115,23 @@ impl Server {
             .into_iter()
             .partition(|listener| listener.bound.surface == Surface::Admin);
         let limits = Limits::of_process();
-        let linger = (grace_period / 4).min(MAX_LINGER);
-        let mut public = Group::start(public, public_listeners, limits.public, linger)?;
-        let mut admin = Group::start(admin, admin_listeners, limits.admin, Duration::ZERO)?;
+        let times = Times {
+            linger: (grace_period / 4).min(times.linger),
+            ..times
+        };
+        let admin_times = Times {
+            linger: Duration::ZERO,
+            ..times
+        };
+        let mut public = Group::start(public, public_listeners, limits.public, times)?;
+        let mut admin = Group::start(admin, admin_listeners, limits.admin, admin_times)?;
         let offers: Vec<_> = public.offers.iter().chain(&admin.offers).cloned().collect();
 
         let mut tasks = JoinSet::new();
-        tasks.spawn(watch_certificates(identities.clone()));
+        tasks.spawn(watch_certificates(
+            identities.clone(),
+            times.certificate_poll,
+        ));
         tasks.spawn(reload(control.clone(), identities, hooks.clone()));
 
         let handed_over = tokio::select! {
@@ -130,7 +144,7 @@ impl Server {
             files.0.clear();
             control.drain();
         }
-        tracing::info!("draining: {} connections are open", public.tracker.open());
+        tracing::info!("draining: {} connections are open", public.registry.count());
         let stopped = control.reached(Phase::Stopping);
         tokio::select! {
             () = public.drain(grace_period) => {}
@@ -168,8 +182,8 @@ pub fn runtime(config: &config::Server) -> Result<tokio::runtime::Runtime> {
 struct Group {
     service: JoinSet<()>,
     shutdown: watch::Sender<bool>,
-    kill: watch::Sender<bool>,
-    tracker: Arc<Tracker>,
+    registry: Arc<Registry>,
+    look_over: AbortHandle,
     offers: Vec<Offer>,
 }
 
@@ -178,12 +192,11 @@ impl Group {
         handler: Arc<dyn Handler>,
         listeners: Vec<Listener>,
         max_connections: usize,
-        linger: Duration,
+        times: Times,
     ) -> Result<Self> {
         let (shutdown, draining) = watch::channel(false);
-        let kill = watch::Sender::new(false);
-        let tracker = Arc::new(Tracker::new(max_connections));
-        let front = Front::new(handler, tracker.clone(), kill.subscribe(), linger);
+        let registry = Arc::new(Registry::new(max_connections, times));
+        let front = Front::new(handler, registry.clone(), times);
         let mut service = Service::new("http".to_owned(), front);
         let mut table = Fds::new();
         let mut offers = Vec::new();
@@ -214,6 +227,8 @@ impl Group {
                 fd,
             });
         }
+        let look_over = registry.clone().look_over(shutdown.subscribe());
+        let look_over = tokio::spawn(look_over).abort_handle();
         let mut tasks = JoinSet::new();
         if !offers.is_empty() {
             let sockets: ListenFds = Arc::new(table.into());
@@ -226,8 +241,8 @@ impl Group {
         Ok(Self {
             service: tasks,
             shutdown,
-            kill,
-            tracker,
+            registry,
+            look_over,
             offers,
         })
     }
@@ -251,7 +266,7 @@ impl Group {
             while self.service.join_next().await.is_some() {}
             // A connection accepted in the last instant may not have reached its handler yet.
             tokio::time::sleep(SETTLE_TIME).await;
-            self.tracker.none_open().await;
+            self.registry.none_open().await;
         };
         let _ = tokio::time::timeout(at_most, ended).await;
     }
@@ -260,9 +275,8 @@ impl Group {
     fn cut(&mut self) -> usize {
         self.shutdown.send_replace(true);
         self.service.abort_all();
-        let open = self.tracker.open();
-        self.kill.send_replace(true);
-        open
+        self.look_over.abort();
+        self.registry.cut_all()
     }
 }
 
@@ -296,11 +310,11 @@ async fn hand_over(control: &Control, offers: &[Offer], socket: Option<PathBuf>)
     tokio::time::sleep(OVERLAP).await;
 }
 
-async fn watch_certificates(identities: Vec<Arc<Identity>>) {
+async fn watch_certificates(identities: Vec<Arc<Identity>>, every: Duration) {
     if identities.is_empty() {
         return;
     }
-    let mut ticks = tokio::time::interval(CERTIFICATE_POLL);
+    let mut ticks = tokio::time::interval(every);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
@@ -393,9 +407,6 @@ const READ_BUFFER: usize = 8 * 1024;
 /// Head and a small body leave in one system call; larger ones bypass the buffer.
 const WRITE_BUFFER: usize = 64 * 1024;
 const ACCEPT_TASKS: usize = 1;
-const CERTIFICATE_POLL: Duration = Duration::from_secs(2);
-/// How long an idle keep-alive connection may still send a request after drain began.
-const MAX_LINGER: Duration = Duration::from_secs(3);
 const SETTLE_TIME: Duration = Duration::from_millis(50);
 const ADMIN_GRACE: Duration = Duration::from_secs(1);
 const SHUTDOWN_TIME: Duration = Duration::from_secs(10);
