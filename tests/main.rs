@@ -2,6 +2,8 @@
 
 mod support;
 
+/// The tiers of the cache, and fills that many readers share.
+mod cache;
 /// Real helm 3 and helm 4 through twenty upstreams, in every form of the index, with and without credentials.
 mod clients;
 /// The files in `config/`, and what a wrong file is told.
@@ -16,9 +18,9 @@ mod oracle;
 mod process;
 /// Requests that no decent client sends.
 mod requests;
+/// One behaviour for every implementer of a trait.
+mod suites;
+/// The direction of imports, homes of building blocks, and what no text may say.
+mod tidy;
 /// What comes from upstreams, and every way in which it can go wrong.
 mod upstream;
-//! The integration tests, one module per surface.
-
-mod cache;
-mod suites;
