@@ -1,8 +1,9 @@
 //! The built program and its parts seen from outside, one module for each surface.
 
+mod suites;
 mod support;
 
-/// The tiers of the cache, and fills that many readers share.
+/// The cache from its callers' side: tiers, fills, recovery.
 mod cache;
 /// Real helm 3 and helm 4 through twenty upstreams, in every form of the index, with and without credentials.
 mod clients;
@@ -18,8 +19,6 @@ mod oracle;
 mod process;
 /// Requests that no decent client sends.
 mod requests;
-/// One behaviour for every implementer of a trait.
-mod suites;
 /// The direction of imports, homes of building blocks, and what no text may say.
 mod tidy;
 /// What comes from upstreams, and every way in which it can go wrong.
