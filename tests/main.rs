@@ -23,6 +23,8 @@ mod requests;
 mod cache;
 /// One behaviour suite per trait, run for every implementer.
 mod suites;
+/// The direction of imports, homes of building blocks, and what no text may say.
+mod tidy;
 /// What comes from upstreams, and every way in which it can go wrong.
 mod upstream;
 //! The integration tests: one binary, one module per surface.

@@ -82,23 +82,12 @@ pub fn no_progress() -> Progress {
 
 /// Reads the configuration and lets the command line have the last word.
 pub fn configure(arguments: &args::Serve) -> Result<Config, Failure> {
-    let mut config = read(arguments.config.as_deref())?;
-    if let Some(data_dir) = &arguments.data_dir {
-        config.set_data_dir(data_dir);
-    }
-    if let Some(address) = &arguments.http {
-        config.server.http = vec![address.clone()];
-    }
-    config.offline |= arguments.offline;
-    Ok(config)
+    Ok(arguments.configuration(&|name| std::env::var(name).ok())?)
 }
 
 /// The configuration in `file`, or the embedded quick start.
 pub fn read(file: Option<&Path>) -> Result<Config, Failure> {
-    match file {
-        Some(file) => Ok(config::load(file, &|name| std::env::var(name).ok())?),
-        None => Ok(config::quick_start(Path::new("./data"))),
-    }
+    Ok(args::configuration(file, &|name| std::env::var(name).ok())?)
 }
 
 /// What lives as long as the process. Must run inside the runtime that serves.
