@@ -230,7 +230,7 @@ fn forms(program: &str) {
     let podinfo = corpus.join("charts/stefanprodan+podinfo");
     let mut upstreams = json!({"podinfo": {"type": "dir", "url": podinfo}});
     for name in names {
-        upstreams[name] = local(site.at(&format!("/{name}")));
+        upstreams[name] = local(&site.at(&format!("/{name}")));
     }
     let members: Vec<&str> = names.into_iter().chain(["podinfo"]).collect();
     let with = |index: Value| {
@@ -439,7 +439,7 @@ fn twenty_upstreams(corpus: &Path, helm: &Helm) -> (Gateway, FakeUpstream) {
                 corpus::read(&file),
             );
         }
-        upstreams[&name] = local(site.at(&format!("/{name}")));
+        upstreams[&name] = local(&site.at(&format!("/{name}")));
     }
     let indexes = corpus::indexes(corpus);
     for name in ["sigstore", "metrics-server", "deliveryhero-oci-urls"] {
@@ -447,7 +447,7 @@ fn twenty_upstreams(corpus: &Path, helm: &Helm) -> (Gateway, FakeUpstream) {
             &format!("/index/{name}/index.yaml"),
             indexes[name].as_slice(),
         );
-        upstreams[name] = local(site.at(&format!("/index/{name}")));
+        upstreams[name] = local(&site.at(&format!("/index/{name}")));
     }
     let names: Vec<String> = upstreams
         .as_object()

@@ -212,7 +212,7 @@ fn a_fill_that_was_cut_leaves_nothing_and_the_cache_stays_within_its_cap() {
     );
     let mut gateway = Gateway::start(json!({
         "cache": {"memory": "1MiB", "disk": CAP.to_string()},
-        "upstreams": {"up": local(upstream.url())},
+        "upstreams": {"up": local(&upstream.url())},
         "tenants": {"t": tenant(&["up"])},
     }));
 

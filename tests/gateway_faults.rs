@@ -21,7 +21,7 @@ fn config(upstream: &Value) -> Value {
 }
 
 fn impatient(upstream: &FakeUpstream) -> Value {
-    let mut one = local(upstream.url());
+    let mut one = local(&upstream.url());
     one["timeout"] = json!("500ms");
     one["refresh"] = json!("1h");
     one
@@ -260,11 +260,11 @@ fn a_failed_archive_is_an_error_and_never_kept() {
             gateway.resident()
         );
 
-        for number in 0..faults.len() {
+        for (number, fault) in faults.iter().enumerate() {
             let path = format!("/t/charts/app-1.{number}.0.tgz");
             let right = sha256(&upstream.archive("app", &format!("1.{number}.0")));
             until(
-                &format!("{path} after {:?}", faults[number]),
+                &format!("{path} after {fault:?}"),
                 Duration::from_secs(15),
                 || {
                     let reply = gateway.get(&path);
@@ -606,10 +606,7 @@ fn archives_come_from_wherever_the_index_says() {
     let far = FakeChart::new("far", "1.0.0");
     other.set_file("/download/v1/blob", far.bytes().to_vec());
     let upstream = FakeHelm::new()
-        .with(
-            far.clone()
-                .url(&other.at("/download/v1/blob?name=far&sig=a%2Fb%3D")),
-        )
+        .with(far.url(&other.at("/download/v1/blob?name=far&sig=a%2Fb%3D")))
         .with(FakeChart::new("spaced", "1.0.0").path("/charts/spaced%20copy.tgz"))
         .with(FakeChart::new("plus", "1.0.0+1").path("/charts/plus-1.0.0+1.tgz"))
         .with(FakeChart::new("moved", "1.0.0"))

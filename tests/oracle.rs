@@ -232,7 +232,7 @@ pub(crate) fn tenant(upstreams: &[&str]) -> Value {
 }
 
 /// An upstream of type `helm` on this machine.
-pub(crate) fn local(url: String) -> Value {
+pub(crate) fn local(url: &str) -> Value {
     json!({"type": "helm", "url": url, "allow_private": true})
 }
 
@@ -247,7 +247,7 @@ fn serve_indexes(indexes: &BTreeMap<String, Vec<u8>>) -> FakeUpstream {
 fn one_tenant_each(indexes: &BTreeMap<String, Vec<u8>>, site: &FakeUpstream) -> Value {
     let upstreams: serde_json::Map<String, Value> = indexes
         .keys()
-        .map(|name| (name.clone(), local(site.at(&format!("/{name}")))))
+        .map(|name| (name.clone(), local(&site.at(&format!("/{name}")))))
         .collect();
     let tenants: serde_json::Map<String, Value> = indexes
         .keys()

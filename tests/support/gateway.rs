@@ -87,7 +87,6 @@ impl Gateway {
             .args(["serve", "--config", CONFIG_FILE])
             .args(arguments)
             .current_dir(folder)
-            .env("RUST_BACKTRACE", "1")
             .env_remove("HTTP_PROXY")
             .env_remove("HTTPS_PROXY")
             .env_remove("http_proxy")

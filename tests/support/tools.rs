@@ -6,9 +6,6 @@ use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
-/// The two generations of helm that people use.
-pub(crate) const HELMS: [&str; 2] = ["helm3", "helm4"];
-
 /// Where `program` is, or `None` (with a note) where it is missing. With `CHARTGATE_TOOLS=1` a missing program fails the test.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let folders = std::env::var_os("CHARTGATE_TOOLS_DIR")
