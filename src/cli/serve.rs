@@ -42,6 +42,7 @@ async fn serve(config: Config, arguments: &args::Serve) -> Result<()> {
     let options = ServerOptions {
         upgrade: arguments.upgrade,
         upgrade_socket: Some(config.data_dir.join("upgrade.sock")),
+        ..ServerOptions::default()
     };
     create_data_dir(&config.data_dir)?;
     let server = Server::bind(&config.server, options).await?;
@@ -52,9 +53,6 @@ async fn serve(config: Config, arguments: &args::Serve) -> Result<()> {
     let bar = Arc::new(bar::Bar::new("reading hosted packages"));
     let gateway = Gateway::build(config, &shared, None, &shown(&bar)).await?;
     bar.finish();
-    for bound in server.bound() {
-        info!(surface = ?bound.surface, address = %bound, "listening on {bound}");
-    }
     tokio::spawn(announce(gateway.clone()));
     let process = Arc::new(Process {
         gateway: ArcSwap::new(gateway),
