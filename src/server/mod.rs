@@ -8,6 +8,7 @@ mod body;
 mod connection;
 mod control;
 mod exchange;
+mod group;
 mod head;
 mod listen;
 mod registry;
