@@ -106,6 +106,11 @@ impl Connection {
         // 5. The answer, and then what the handler left of the request.
         let version = session.req_header().version;
         let written = self.write(&mut session, &request, version, response).await;
+        self.finish(&request, written, started);
+        if written.complete && rest == Rest::Long {
+            // Lingering close: our side ends, theirs is read, because unread bytes would reset the connection.
+            session.shutdown().await;
+        }
         let clean = match rest {
             Rest::None => true,
             Rest::Short | Rest::Long if written.complete => {
@@ -113,8 +118,7 @@ impl Connection {
             }
             Rest::Short | Rest::Long | Rest::Broken => false,
         };
-        self.finish(&request, written, started);
-        if !written.complete {
+        if !written.complete || rest == Rest::Long {
             return None;
         }
         if !clean {

@@ -8,6 +8,7 @@ mod body;
 mod connection;
 mod control;
 mod exchange;
+mod group;
 mod head;
 mod listen;
 mod registry;
@@ -34,8 +35,8 @@ use crate::http::{Request, RequestBody, Response, StatusCode};
 pub trait Handler: Send + Sync + 'static {
     /// Answers one request. The body may be left unread; a panic becomes a 500.
     ///
-    /// Cancelled when its connection is cut at the end of the grace period, or, over HTTP/2, when the client resets the
-    /// stream is only noticed at the next read or write: work that must end belongs into a task of its own.
+    /// Cancelled only where its connection is cut: at the end of the grace period and by [`Control::stop`]. A client that
+    /// leaves is noticed at the next read or write. Work that must end all the same belongs into a task of its own.
     async fn handle(&self, request: &Request, body: &mut dyn RequestBody) -> Response;
 
     /// Told once per request that [`Handler::handle`] answered, after the last byte: the place for metrics and the access

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::Times;
 
@@ -21,16 +22,16 @@ pub(super) struct Registry {
     max: usize,
     refused: AtomicU64,
     none_open: Notify,
-    /// Looks taken so far: the clock by which connections wait.
-    looks: Arc<AtomicU64>,
+    /// The time of the last look, in milliseconds: the clock by which connections wait.
+    now: Arc<AtomicU64>,
     times: Times,
 }
 
 /// What is watched of one connection.
 #[derive(Debug)]
 pub(super) struct Watch {
-    looks: Arc<AtomicU64>,
-    /// The look at which waiting for a request began, or [`BUSY`].
+    now: Arc<AtomicU64>,
+    /// The last look before waiting for a request began, or [`BUSY`].
     waiting_since: AtomicU64,
     /// HTTP/2 connections are waited for by pingora once a request has come.
     http2: AtomicBool,
@@ -41,8 +42,9 @@ pub(super) struct Watch {
 
 const BUSY: u64 = u64::MAX;
 
-/// Longest time between two looks.
-const LOOK_TIME: Duration = Duration::from_millis(500);
+/// Bounds of the time between two looks; it is an eighth of the shortest time that is watched.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 impl Registry {
     pub(super) fn new(max: usize, times: Times) -> Self {
@@ -52,7 +54,7 @@ impl Registry {
             max,
             refused: AtomicU64::new(0),
             none_open: Notify::new(),
-            looks: Arc::new(AtomicU64::new(0)),
+            now: Arc::new(AtomicU64::new(0)),
             times,
         }
     }
@@ -69,8 +71,8 @@ impl Registry {
     /// Lets a connection in, or refuses it because there are too many.
     pub(super) fn enter(self: &Arc<Self>) -> Option<Entry> {
         let watch = Arc::new(Watch {
-            waiting_since: AtomicU64::new(self.looks.load(Ordering::Relaxed)),
-            looks: self.looks.clone(),
+            waiting_since: AtomicU64::new(self.now.load(Ordering::Relaxed)),
+            now: self.now.clone(),
             http2: AtomicBool::new(false),
             requests: AtomicU32::new(0),
             cut: AtomicBool::new(false),
@@ -126,41 +128,54 @@ impl Registry {
 
     /// Looks at the connections for ever. Once drain has begun, those that wait for a request have [`Times::linger`] left:
     /// a request already on its way is answered instead of met by a closed connection.
-    pub(super) async fn look_over(self: Arc<Self>, draining: watch::Receiver<bool>) {
-        let shortest = self.times.head.min(self.times.idle).min(self.times.linger);
-        let pause = (shortest / 8).clamp(Duration::from_millis(5), LOOK_TIME);
-        let mut drain_began = None;
+    pub(super) async fn look_over(self: Arc<Self>, mut draining: watch::Receiver<bool>) {
+        let start = Instant::now();
+        let Times {
+            head, idle, linger, ..
+        } = self.times;
+        let pause = |shortest: Duration| (shortest / 8).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
+        // An error means that the server has gone, and this task with it.
+        while timeout(pause(head.min(idle)), draining.wait_for(|on| *on))
+            .await
+            .is_err()
+        {
+            self.look(start.elapsed(), None);
+        }
+        let drain_began = start.elapsed();
         loop {
-            tokio::time::sleep(pause).await;
-            if drain_began.is_none() && *draining.borrow() {
-                drain_began = Some(self.looks.load(Ordering::Relaxed));
-            }
-            let now = self.looks.fetch_add(1, Ordering::Relaxed) + 1;
-            let looks_of = |time: Duration| (time.as_millis() / pause.as_millis().max(1)) as u64;
-            for watch in self.open().values() {
-                let Some(since) = watch.waiting_since() else {
-                    continue;
-                };
-                let limit = match watch.is_reused() || watch.http2.load(Ordering::Relaxed) {
-                    true => self.times.idle,
-                    false => self.times.head,
-                };
-                let waited_long = now.saturating_sub(since) > looks_of(limit);
-                let lingered = drain_began.is_some_and(|began| {
-                    now.saturating_sub(began.max(since)) > looks_of(self.times.linger)
-                });
-                if waited_long || lingered {
-                    watch.cut();
-                }
+            self.look(start.elapsed(), Some(drain_began));
+            sleep(pause(linger)).await;
+        }
+    }
+
+    fn look(&self, now: Duration, drain_began: Option<Duration>) {
+        self.now.store(millis(now), Ordering::Relaxed);
+        let waited = |since: u64| Duration::from_millis(millis(now).saturating_sub(since));
+        for watch in self.open().values() {
+            let Some(since) = watch.waiting_since() else {
+                continue;
+            };
+            let patience = match watch.is_reused() || watch.http2.load(Ordering::Relaxed) {
+                true => self.times.idle,
+                false => self.times.head,
+            };
+            let lingered = drain_began
+                .is_some_and(|began| waited(since.max(millis(began))) >= self.times.linger);
+            if lingered || waited(since) >= patience {
+                watch.cut();
             }
         }
     }
 }
 
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(BUSY - 1)
+}
+
 impl Watch {
     /// A request is waited for.
     pub(super) fn wait(&self) {
-        let now = self.looks.load(Ordering::Relaxed);
+        let now = self.now.load(Ordering::Relaxed);
         self.waiting_since.store(now, Ordering::Relaxed);
     }
 
@@ -253,7 +268,7 @@ mod tests {
         idle.watch.wait();
         let busy = registry.enter().expect("room");
         busy.watch.work();
-        let start = tokio::time::Instant::now();
+        let start = Instant::now();
         silent.watch.is_cut().await;
         let silent_for = start.elapsed().as_secs();
         assert!((30..33).contains(&silent_for), "{silent_for}");
@@ -272,7 +287,7 @@ mod tests {
         let busy = registry.enter().expect("room");
         busy.watch.work();
         draining.send_replace(true);
-        let start = tokio::time::Instant::now();
+        let start = Instant::now();
         idle.watch.is_cut().await;
         let lingered = start.elapsed();
         assert!(lingered >= Duration::from_secs(3), "{lingered:?}");
