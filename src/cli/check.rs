@@ -15,7 +15,7 @@ use crate::server;
 use crate::upstream::{self, IndexReply};
 
 /// Checks a configuration; with `--connect` tries every upstream, store and redis and prints a table.
-pub fn run(arguments: &args::Check) -> Result<(), Failure> {
+pub(super) fn run(arguments: &args::Check) -> Result<(), Failure> {
     let config = serve::read(arguments.config.as_deref())?;
     println!(
         "configuration is fine: {} upstreams, {} tenants",

@@ -27,7 +27,7 @@ use crate::server::{self, Control, Handler, Hooks, Outcome, Server, ServerOption
 const FIRST_INDEXES: Duration = Duration::from_secs(30);
 
 /// Runs the gateway until it is told to stop.
-pub fn run(arguments: &args::Serve) -> Result<(), Failure> {
+pub(super) fn run(arguments: &args::Serve) -> Result<(), Failure> {
     let config = configure(arguments)?;
     if arguments.config.is_none() {
         unpack_samples(&config.data_dir)?;
@@ -74,22 +74,22 @@ fn shown(bar: &Arc<bar::Bar>) -> Progress {
 }
 
 /// For work that nobody watches.
-pub fn no_progress() -> Progress {
+pub(super) fn no_progress() -> Progress {
     Arc::new(|_, _| {})
 }
 
 /// Reads the configuration and lets the command line have the last word.
-pub fn configure(arguments: &args::Serve) -> Result<Config, Failure> {
+pub(super) fn configure(arguments: &args::Serve) -> Result<Config, Failure> {
     Ok(arguments.configuration(&|name| std::env::var(name).ok())?)
 }
 
 /// The configuration in `file`, or the embedded quick start.
-pub fn read(file: Option<&Path>) -> Result<Config, Failure> {
+pub(super) fn read(file: Option<&Path>) -> Result<Config, Failure> {
     Ok(args::configuration(file, &|name| std::env::var(name).ok())?)
 }
 
 /// What lives as long as the process. Must run inside the runtime that serves.
-pub async fn open_shared(config: &Config) -> Result<Shared> {
+pub(super) async fn open_shared(config: &Config) -> Result<Shared> {
     let (metrics, clock) = (Arc::new(Metrics::new()), Clock::system());
     let cache = Cache::open(
         &config.cache,
