@@ -101,7 +101,11 @@ async fn connect(config: &Config) -> Result<Vec<Row>> {
 fn summary(reply: &IndexReply) -> String {
     match reply {
         IndexReply::Entries { index, broken, .. } => {
-            format!("{} packages without an index, {} of them broken", index.versions() + broken.len(), broken.len())
+            format!(
+                "{} packages without an index, {} of them broken",
+                index.versions() + broken.len(),
+                broken.len()
+            )
         }
         IndexReply::NotModified => "not modified".to_owned(),
         IndexReply::Text { text, .. } => format!("index of {} bytes", text.len()),

@@ -73,7 +73,7 @@ fn with_gateway<T>(
     let answer = runtime.block_on(async {
         let shared = serve::open_shared(&config).await?;
         let gateway = Gateway::build(config, &shared, None, &serve::no_progress()).await?;
-        gateway.ready().await;
+        gateway.settled().await;
         let tenant = gateway
             .tenant(&path)
             .ok_or_else(|| Error::not_found(format!("tenant `{path}` does not exist")))?;

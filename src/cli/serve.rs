@@ -140,19 +140,15 @@ fn unpack_samples(data_dir: &Path) -> Result<()> {
 
 /// Says once, when every tenant has an index, what is served and what could not be reached.
 async fn announce(gateway: Arc<Gateway>) {
-    gateway.ready().await;
+    gateway.settled().await;
     for tenant in gateway.tenants() {
         let snapshot = tenant.charts().snapshot();
         info!(tenant.name = %tenant.path(), charts = snapshot.chart_count(), versions = snapshot.versions(),
             "serving `{}` with {} charts in {} versions", tenant.path(), snapshot.chart_count(), snapshot.versions());
-        let unknown: Vec<&str> = tenant
-            .charts()
-            .unknown_members()
-            .map(|name| &**name)
-            .collect();
+        let unknown = tenant.charts().unknown_members();
         if !unknown.is_empty() {
-            warn!(tenant.name = %tenant.path(), "`{}` lacks upstream `{}`, which could not be reached yet; it is tried again",
-                tenant.path(), unknown.join("`, `"));
+            warn!(tenant.name = %tenant.path(), "`{}` lacks what could not be fetched yet and is tried again: {}",
+                tenant.path(), unknown.join("; "));
         }
         if let Freshness::Stale { age } = tenant.charts().freshness()
             && unknown.is_empty()
@@ -216,7 +212,7 @@ impl Process {
         let gateway =
             Gateway::build(config, running.shared(), Some(running), &no_progress()).await?;
         // The running one goes on serving while new upstreams are asked for the first time.
-        let _ = tokio::time::timeout(FIRST_INDEXES, gateway.ready()).await;
+        let _ = tokio::time::timeout(FIRST_INDEXES, gateway.settled()).await;
         Ok(gateway)
     }
 }

@@ -76,9 +76,14 @@ fn check_http1(head: &RequestHeader, raw: &[u8]) -> Result<(), Refusal> {
             false => too_large(),
         });
     }
-    let host = head.headers.contains_key(header::HOST);
-    if head.version == Version::HTTP_11 && !host {
-        return Err(bad("the request has no Host header"));
+    match head.headers.get(header::HOST) {
+        None if head.version == Version::HTTP_11 => {
+            return Err(bad("the request has no Host header"));
+        }
+        Some(host) if !is_host(host.as_bytes()) => {
+            return Err(bad("the Host header is not a host"));
+        }
+        _ => {}
     }
     // pingora has removed the length by now and would read the body as chunked (RFC 9112 §6.3 allows either); two framings
     // in one request are how requests are smuggled past whatever stands in front.
@@ -88,6 +93,12 @@ fn check_http1(head: &RequestHeader, raw: &[u8]) -> Result<(), Refusal> {
         ));
     }
     Ok(())
+}
+
+/// `host [":" port]` (RFC 9112 §3.2), by its characters; empty where the target has no authority.
+fn is_host(host: &[u8]) -> bool {
+    host.iter()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%:[]".contains(byte))
 }
 
 fn has_line(raw: &[u8], name: &[u8]) -> bool {

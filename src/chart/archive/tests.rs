@@ -54,7 +54,11 @@ fn every_real_chart_is_read_as_helm_reads_it() {
     // Everything else is taken both ways.
     let special = [
         // Helm cannot load these.
-        ("corrupted-compressed-chart.tgz", "EOF", "EOF"),
+        (
+            "corrupted-compressed-chart.tgz",
+            "EOF: the package is empty",
+            "EOF: the package is empty",
+        ),
         ("empty-0.0.1.tgz", "", ""),
         (
             "fluxcd+source-controller/empty.tgz",
@@ -123,7 +127,7 @@ fn every_real_chart_is_read_as_helm_reads_it() {
 
 #[test]
 fn streams_that_are_no_archive() {
-    refused(b"", "EOF");
+    refused(b"", "EOF: the package is empty");
     refused(b"\x1f", "unexpected EOF");
     refused(b"PK\x03\x04", "gzip: invalid header");
     refused(&gzip(b""), "no files in chart archive");
