@@ -48,7 +48,7 @@ pub(super) fn ingest(
     let seed = xxh3_64(base.as_str().as_bytes());
     let text_hash = xxh3_128_with_seed(text, seed);
     if let Some(previous) = previous.filter(|previous| previous.text_hash == text_hash) {
-        return Ok(previous.clone());
+        return Ok(previous.own());
     }
     let reader = Reader {
         base,

@@ -363,6 +363,18 @@ impl SourceIndex {
         self.text_hash != 0 && self.text_hash == other.text_hash
     }
 
+    /// What the source's own index has, without versions that were carried over.
+    pub(super) fn own(&self) -> Self {
+        if self.own_versions() == self.versions {
+            return self.clone();
+        }
+        let lots = self
+            .lots
+            .iter()
+            .map(|(name, lot)| (Arc::clone(name), Arc::clone(lot)));
+        Self::from_lots(lots.collect(), self.text_hash, self.generated)
+    }
+
     /// Puts an index together from what was read about each chart.
     pub(super) fn from_lots(
         lots: BTreeMap<Arc<str>, Arc<Lot>>,
