@@ -3,8 +3,10 @@
 pub mod archive;
 pub mod constraint;
 pub mod metadata;
+pub(crate) mod node;
 pub mod provenance;
 pub mod version;
+pub(crate) mod yaml;
 
 pub use self::constraint::Constraint;
 pub use self::metadata::Metadata;

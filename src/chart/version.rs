@@ -61,7 +61,7 @@ impl Version {
         self.parts().compare(&other.parts())
     }
 
-    pub(super) fn parts(&self) -> Parts<'_> {
+    pub(crate) fn parts(&self) -> Parts<'_> {
         let (start, end) = self.prerelease;
         Parts {
             numbers: self.numbers,

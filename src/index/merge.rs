@@ -1,43 +1,15 @@
-//! Members merged into what a tenant publishes.
+//! Members merged, chart by chart: order decides per version, hosted names are reserved, nothing is mixed.
+
 use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Entry, SourceIndex};
-use crate::http::Body;
-
-/// JSON or YAML text.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Format {
-    /// Compact JSON.
-    #[default]
-    Json,
-    /// YAML with every scalar in double quotes.
-    Yaml,
-}
-
-/// How much of each entry is shown.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Fields {
-    /// Everything.
-    #[default]
-    Full,
-    /// The newest version in full, older ones with what installing needs.
-    Slim,
-}
-
-/// How a tenant's index looks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Style {
-    /// JSON or YAML.
-    pub format: Format,
-    /// Full or slim.
-    pub fields: Fields,
-    /// Newest versions shown per chart; 0 = all.
-    pub keep: usize,
-}
+use super::entry::Entry;
+use super::render::{Format, Style};
+use super::source::{ChartEntries, SourceIndex, find_version};
+use crate::digest::Digest;
 
 /// One of the sources that are merged.
 #[derive(Clone, Debug)]
@@ -56,14 +28,14 @@ pub struct Conflict {
     /// The chart.
     pub chart: Arc<str>,
     /// The version.
-    pub version: Arc<str>,
+    pub version: Box<str>,
     /// The member whose version is published.
     pub winner: Arc<str>,
     /// The members whose versions are not.
     pub losers: Vec<Arc<str>>,
 }
 
-/// Where a file of the tenant comes from.
+/// A version with the member that it comes from.
 #[derive(Clone, Copy, Debug)]
 pub struct Found<'a> {
     /// The position of the member.
@@ -75,101 +47,177 @@ pub struct Found<'a> {
 /// One chart of the merged index.
 #[derive(Clone, Debug)]
 pub struct ChartView {
+    pub(super) core: Arc<Core>,
+    /// The chart's text; see [`Style::chart`] for its first byte.
+    pub(super) segment: Bytes,
+}
+
+/// What does not change when the text moves to another place in memory.
+#[derive(Debug)]
+pub(super) struct Core {
     name: Arc<str>,
+    /// What the members have, to see later whether it changed.
+    inputs: Box<[(u32, Arc<ChartEntries>)]>,
+    versions: Box<[(u32, Arc<Entry>)]>,
+    pub(super) conflicts: Box<[Conflict]>,
+    pub(super) hash: Digest,
+    pub(super) newest: Option<Timestamp>,
+    pub(super) shown: usize,
 }
 
 impl ChartView {
     /// The chart's key.
     pub fn name(&self) -> &Arc<str> {
-        &self.name
+        &self.core.name
     }
-    /// All versions, newest first, each with its member's position; also those that `keep` hides from the index.
+
+    /// All versions, newest first, each with its member; also those that `keep` hides from the index.
     pub fn versions(&self) -> impl ExactSizeIterator<Item = Found<'_>> {
-        std::iter::empty()
+        self.core.versions.iter().map(found)
     }
+
     /// One version by its text.
-    pub fn get(&self, _version: &str) -> Option<Found<'_>> {
-        todo!()
+    pub fn get(&self, version: &str) -> Option<Found<'_>> {
+        find_version(&self.core.versions, version, |(_, entry)| entry).map(found)
+    }
+
+    /// How many of the versions the index shows.
+    pub fn shown(&self) -> usize {
+        self.core.shown
+    }
+
+    /// The chart as `members` have it now; `previous` is returned where nothing changed. `None`: no member has it.
+    pub(super) fn build(
+        name: &Arc<str>,
+        members: &[Member],
+        style: Style,
+        previous: Option<&Self>,
+    ) -> Option<Self> {
+        let mut inputs = Vec::new();
+        for (position, member) in members.iter().enumerate() {
+            if let Some(chart) = member.index.get(name) {
+                inputs.push((position as u32, Arc::clone(chart)));
+                if member.reserves_names {
+                    break;
+                }
+            }
+        }
+        if inputs.is_empty() {
+            return None;
+        }
+        if let Some(previous) =
+            previous.filter(|previous| same_inputs(&previous.core.inputs, &inputs))
+        {
+            return Some(previous.clone());
+        }
+        let (versions, conflicts) = match inputs.as_slice() {
+            [(member, chart)] => {
+                let versions = chart.entries().iter();
+                (
+                    versions.map(|entry| (*member, Arc::clone(entry))).collect(),
+                    Vec::new(),
+                )
+            }
+            several => choose(name, members, several),
+        };
+        let shown = style.shown(versions.len());
+        let newest = versions
+            .iter()
+            .take(shown)
+            .filter_map(|(_, entry)| entry.created)
+            .max();
+        let segment = Bytes::from(style.chart(name, versions.iter().map(|(_, entry)| entry)));
+        let core = Core {
+            name: Arc::clone(name),
+            inputs: inputs.into(),
+            versions: versions.into(),
+            conflicts: conflicts.into(),
+            hash: Digest::of(&segment),
+            newest,
+            shown,
+        };
+        Some(Self {
+            core: Arc::new(core),
+            segment,
+        })
+    }
+
+    /// The text as the first or a later chart of an index.
+    pub(super) fn text(&self, first: bool, format: Format) -> Bytes {
+        if first && format == Format::Json {
+            self.segment.slice(1..)
+        } else {
+            self.segment.clone()
+        }
     }
 }
 
-/// A tenant's published merged index.
-#[derive(Clone, Debug)]
-pub struct Snapshot;
+fn found((member, entry): &(u32, Arc<Entry>)) -> Found<'_> {
+    Found {
+        member: *member as usize,
+        entry,
+    }
+}
 
-impl Snapshot {
-    /// Merges members in order of precedence. Work is proportional to what changed since `previous`.
-    pub fn merge(
-        _members: &[Member],
-        _style: Style,
-        _previous: Option<&Self>,
-        _now: Timestamp,
-    ) -> Self {
-        todo!()
+fn same_inputs(a: &[(u32, Arc<ChartEntries>)], b: &[(u32, Arc<ChartEntries>)]) -> bool {
+    a.len() == b.len()
+        && a.iter()
+            .zip(b)
+            .all(|((i, x), (j, y))| i == j && Arc::ptr_eq(x, y))
+}
+
+type Versions = Vec<(u32, Arc<Entry>)>;
+
+/// The first member's entry for each version text, in listing order, and what differed.
+fn choose(
+    name: &Arc<str>,
+    members: &[Member],
+    inputs: &[(u32, Arc<ChartEntries>)],
+) -> (Versions, Vec<Conflict>) {
+    let mut all: Versions = inputs
+        .iter()
+        .flat_map(|(member, chart)| {
+            chart
+                .entries()
+                .iter()
+                .map(|entry| (*member, Arc::clone(entry)))
+        })
+        .collect();
+    // Stable, so that the member that comes first stands first among equal texts.
+    all.sort_by(|(_, a), (_, b)| {
+        b.version
+            .compare(&a.version)
+            .then_with(|| a.version.as_str().cmp(b.version.as_str()))
+    });
+    let label = |member: u32| {
+        members
+            .get(member as usize)
+            .map(|member| Arc::clone(&member.label))
+    };
+    let mut chosen: Versions = Vec::with_capacity(all.len());
+    let mut conflicts: Vec<Conflict> = Vec::new();
+    for (member, entry) in all {
+        let Some((winner, kept)) = chosen
+            .last()
+            .filter(|(_, kept)| kept.version.as_str() == entry.version.as_str())
+        else {
+            chosen.push((member, entry));
+            continue;
+        };
+        let differs = matches!((kept.digest, entry.digest), (Some(a), Some(b)) if a != b);
+        let (true, Some(winner), Some(loser)) = (differs, label(*winner), label(member)) else {
+            continue;
+        };
+        match conflicts.last_mut() {
+            Some(last) if *last.version == *entry.version.as_str() => last.losers.push(loser),
+            _ => conflicts.push(Conflict {
+                chart: Arc::clone(name),
+                version: entry.version.as_str().into(),
+                winner,
+                losers: vec![loser],
+            }),
+        }
     }
-    /// The text.
-    pub fn body(&self) -> Body {
-        todo!()
-    }
-    /// The number of bytes of the text.
-    pub fn length(&self) -> u64 {
-        todo!()
-    }
-    /// The text in one piece, once compacted.
-    pub fn contiguous(&self) -> Option<Bytes> {
-        todo!()
-    }
-    /// The same snapshot with its text in one piece.
-    #[must_use]
-    pub fn compact(&self) -> Self {
-        todo!()
-    }
-    /// The strong entity tag, with quotes.
-    pub fn etag(&self) -> &str {
-        todo!()
-    }
-    /// When the text last changed.
-    pub fn modified(&self) -> Timestamp {
-        todo!()
-    }
-    /// The newest `created` of all entries.
-    pub fn generated(&self) -> Timestamp {
-        todo!()
-    }
-    /// How many versions the index shows.
-    pub fn versions(&self) -> usize {
-        todo!()
-    }
-    /// How many charts there are.
-    pub fn chart_count(&self) -> usize {
-        todo!()
-    }
-    /// The `Content-Type` of the text.
-    pub fn content_type(&self) -> &'static str {
-        "application/x-yaml"
-    }
-    /// Finds `<chart>-<version>.tgz`.
-    pub fn find(&self, _file: &str) -> Option<Found<'_>> {
-        todo!()
-    }
-    /// One chart.
-    pub fn chart(&self, _name: &str) -> Option<&ChartView> {
-        todo!()
-    }
-    /// All charts, sorted by name.
-    pub fn charts(&self) -> impl Iterator<Item = &ChartView> {
-        std::iter::empty()
-    }
-    /// The members it was merged from.
-    pub fn members(&self) -> &[Member] {
-        todo!()
-    }
-    /// The first conflicts, in order of name (bounded).
-    pub fn conflicts(&self) -> Vec<Conflict> {
-        todo!()
-    }
-    /// How many conflicts there are.
-    pub fn conflict_count(&self) -> usize {
-        todo!()
-    }
+    chosen.sort_by(|(_, a), (_, b)| a.listing_order(b));
+    (chosen, conflicts)
 }
