@@ -894,6 +894,36 @@ async fn figures() {
     let start = std::time::Instant::now();
     let store = world.open().await;
     timed("second start", start);
+    let start = std::time::Instant::now();
+    store.folder.list().expect("listed");
+    timed("  of it, in parallel: listing names", start);
+    let start = std::time::Instant::now();
+    let state = fs::read(store.keeper.path()).expect("a state");
+    let (known, index) = state::parse_state(&state).expect("a state");
+    timed("  and reading the state", start);
+    drop(known);
+    let one = package("sync", "1.0.0");
+    let start = std::time::Instant::now();
+    for _ in 0..20 {
+        let (path, file) = store.folder.scratch_file().expect("a file");
+        std::io::Write::write_all(&mut &file, &one).expect("written");
+        file.sync_all().expect("synced");
+        store.folder.sync().expect("synced");
+        fs::remove_file(path).expect("removed");
+    }
+    eprintln!(
+        "syncing a file and the folder, bare: {:?}",
+        start.elapsed() / 20
+    );
+    let entry = index.charts().next().expect("one").1.entries()[0].clone();
+    let start = std::time::Instant::now();
+    for _ in 0..1000 {
+        std::hint::black_box(index.with_entry(Arc::clone(&entry)));
+    }
+    eprintln!(
+        "one entry exchanged in the index: {:?}",
+        start.elapsed() / 1000
+    );
     assert_eq!(store.versions(), 100_000);
     let start = std::time::Instant::now();
     store.rescan(Depth::Files).await.expect("looked");
