@@ -22,7 +22,7 @@ use super::server_url::{Parts, unusable};
 use super::tier::{Held, Tier, TierStats};
 use crate::config;
 use crate::digest::Digest;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 
 /// Small objects in a redis server, behind sentinels, or in a cluster.
