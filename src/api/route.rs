@@ -224,8 +224,8 @@ mod tests {
         Route::parse(&Method::GET, path)
     }
 
-    fn kind(method: Method, path: &str) -> ErrorKind {
-        Route::parse(&method, path).expect_err(path).kind()
+    fn kind(method: &Method, path: &str) -> ErrorKind {
+        Route::parse(method, path).expect_err(path).kind()
     }
 
     #[test]
@@ -299,24 +299,24 @@ mod tests {
             "/%ff/index.yaml",
             "index.yaml",
         ] {
-            assert_eq!(kind(Method::GET, path), ErrorKind::Invalid, "{path}");
+            assert_eq!(kind(&Method::GET, path), ErrorKind::Invalid, "{path}");
         }
         assert_eq!(
-            kind(Method::GET, &format!("/{}/index.yaml", "a".repeat(5000))),
+            kind(&Method::GET, &format!("/{}/index.yaml", "a".repeat(5000))),
             ErrorKind::Invalid
         );
     }
 
     #[test]
     fn unknown_paths_and_wrong_methods() {
-        assert_eq!(kind(Method::GET, "/nothing"), ErrorKind::NotFound);
-        assert_eq!(kind(Method::GET, "/charts/x.zip"), ErrorKind::NotFound);
+        assert_eq!(kind(&Method::GET, "/nothing"), ErrorKind::NotFound);
+        assert_eq!(kind(&Method::GET, "/charts/x.zip"), ErrorKind::NotFound);
         assert_eq!(
-            kind(Method::POST, "/index.yaml"),
+            kind(&Method::POST, "/index.yaml"),
             ErrorKind::MethodNotAllowed("GET, HEAD")
         );
         assert_eq!(
-            kind(Method::PUT, "/api/charts"),
+            kind(&Method::PUT, "/api/charts"),
             ErrorKind::MethodNotAllowed("POST")
         );
     }
