@@ -13,12 +13,14 @@ mod publish;
 mod rescan;
 mod spool;
 mod state;
+mod watch;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
+use tokio::sync::watch as channel;
 
 use self::catalog::{Catalog, Change};
 use self::folder::Folder;
@@ -46,7 +48,7 @@ pub struct Hosted {
     writer: Arc<tokio::sync::Mutex<()>>,
     /// Bounds how many archives are read at a time, and so the memory that this takes.
     readers: Arc<Semaphore>,
-    generation: watch::Sender<u64>,
+    generation: channel::Sender<u64>,
     keeper: Keeper,
     sightings: Mutex<rescan::Sightings>,
 }
@@ -89,7 +91,7 @@ impl Hosted {
                 catalog: RwLock::new(catalog),
                 writer: Arc::default(),
                 readers: Arc::new(Semaphore::new(parallelism())),
-                generation: watch::Sender::new(0),
+                generation: channel::Sender::new(0),
                 keeper,
                 sightings: Mutex::default(),
             });
@@ -115,7 +117,7 @@ impl Hosted {
     }
 
     /// A number that grows with every change of the index, for waiting on changes.
-    pub fn subscribe(&self) -> watch::Receiver<u64> {
+    pub fn subscribe(&self) -> channel::Receiver<u64> {
         self.generation.subscribe()
     }
 

@@ -68,7 +68,7 @@ impl Hosted {
         let this = Arc::clone(self);
         blocking(move || {
             let (archive, entry, provenance) = checked;
-            this.publish(&guard, archive, &entry, provenance, overwrite)?;
+            this.publish(&guard, &archive, &entry, provenance.as_ref(), overwrite)?;
             Ok(entry)
         })
         .await
@@ -178,9 +178,9 @@ impl Hosted {
     fn publish(
         &self,
         _writer: &OwnedMutexGuard<()>,
-        archive: Ready,
+        archive: &Ready,
         entry: &Arc<Entry>,
-        provenance: Option<Ready>,
+        provenance: Option<&Ready>,
         overwrite: OverwritePermission,
     ) -> Result<()> {
         let name = Arc::clone(&archive.name);
@@ -209,9 +209,9 @@ impl Hosted {
                 .and_then(|_| self.folder.sync())
                 .map_err(cannot_store)?;
         }
-        self.place(&archive, overwrite)?;
+        self.place(archive, overwrite)?;
         let outcome = provenance
-            .map_or(Ok(()), |provenance| self.place(&provenance, overwrite))
+            .map_or(Ok(()), |provenance| self.place(provenance, overwrite))
             .and_then(|()| self.folder.sync().map_err(cannot_store));
         if outcome.is_err() && !exists {
             // Not answered with success, so it must not stay; if even that fails, the index shows what is there.
