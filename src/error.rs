@@ -21,8 +21,8 @@ pub enum ErrorKind {
     Conflict,
     /// The request, the package or the configuration is malformed.
     Invalid,
-    /// The method is not one this route answers.
-    MethodNotAllowed,
+    /// The method is not one this route answers; these are (the value of `Allow`).
+    MethodNotAllowed(&'static str),
     /// Larger than a configured limit.
     TooLarge,
     /// A byte range that the object does not have.
@@ -137,6 +137,14 @@ impl Error {
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
         Self::new(ErrorKind::Internal, message).with_source(source)
+    }
+
+    /// A method that `path` does not answer; `allowed` are those that it does.
+    pub fn method_not_allowed(method: &str, path: &str, allowed: &'static str) -> Self {
+        Self::new(
+            ErrorKind::MethodNotAllowed(allowed),
+            format!("method `{method:.32}` is not allowed for `{path:.200}`; use {allowed}"),
+        )
     }
 
     /// An upstream that could not be asked or answered nonsense.

@@ -199,10 +199,10 @@ impl Gateway {
         self.tenants.values().all(|tenant| tenant.charts.is_ready())
     }
 
-    /// Waits until [`Gateway::is_ready`]. Cancel-safe.
-    pub async fn ready(&self) {
+    /// Waits until every tenant has published what its members have. Cancel-safe.
+    pub async fn settled(&self) {
         for tenant in self.tenants.values() {
-            tenant.charts.ready().await;
+            tenant.charts.settled().await;
         }
     }
 

@@ -130,7 +130,11 @@ impl Limiter {
             },
         };
         let hash = self.hasher.hash_one(client);
-        if self.asked.fetch_add(1, Ordering::Relaxed) % COUNT_EVERY == 0 {
+        if self
+            .asked
+            .fetch_add(1, Ordering::Relaxed)
+            .is_multiple_of(COUNT_EVERY)
+        {
             self.count();
         }
         if self.crowded.load(Ordering::Relaxed) {

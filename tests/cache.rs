@@ -211,6 +211,17 @@ impl FillSource for Script {
     }
 }
 
+/// Answers any number of times, from any offset on.
+struct Patient(Bytes);
+
+#[async_trait]
+impl FillSource for Patient {
+    async fn open(&self, offset: u64) -> Result<Download> {
+        let length = Some(self.0.len());
+        Ok(download(&self.0.slice(offset as usize..), length, None))
+    }
+}
+
 const CHUNK: usize = 64 * 1024;
 
 /// The bytes in chunks, then perhaps an error.
@@ -1069,4 +1080,50 @@ async fn two_processes_share_the_folder_during_an_upgrade() {
         assert_eq!(record.state, NameState::Held(Digest::of(bytes)));
         assert!(world.cache.holds(&Digest::of(bytes)));
     }
+}
+
+// ---- All of it at once
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn whatever_happens_at_the_same_time_everybody_gets_his_bytes_and_the_cap_holds() {
+    let world = World::with(2 << 20, 8 << 20).await;
+    let objects: Vec<Bytes> = (0..16)
+        .map(|seed| content(3000 + seed as usize * seed as usize * 15_000, 600 + seed))
+        .collect();
+    let objects = Arc::new(objects);
+    let readers = (0..12_u64).map(|reader| {
+        let (cache, objects) = (Arc::clone(&world.cache), Arc::clone(&objects));
+        tokio::spawn(async move {
+            let choices = content(4 * 60, 700 + reader);
+            for choice in choices.chunks(4) {
+                let bytes = &objects[usize::from(choice[0]) % objects.len()];
+                let digest = Digest::of(bytes);
+                let object = match choice[1] % 4 {
+                    0 => cache.get(&digest).await,
+                    _ => {
+                        let wanted = request(&format!("{digest}"), Some(digest));
+                        Some(
+                            cache
+                                .fill(wanted, Arc::new(Patient(bytes.clone())))
+                                .await
+                                .expect("filled"),
+                        )
+                    }
+                };
+                let Some(object) = object else { continue };
+                let start = bytes.len() * usize::from(choice[2]) / 256;
+                let end = start + (bytes.len() - start) * usize::from(choice[3]) / 255;
+                let part = read_range(&object, start as u64..end as u64).await;
+                assert!(part.expect("bytes") == bytes.slice(start..end));
+            }
+        })
+    });
+    for reader in readers.collect::<Vec<_>>() {
+        reader.await.expect("no panic");
+    }
+    world.cache.idle().await;
+    let stats = world.cache.stats();
+    assert_eq!(stats.fills, 0);
+    assert!(stats.disk.bytes <= 8 << 20, "{stats:?}");
+    assert!(stats.memory.bytes <= 2 << 20, "{stats:?}");
 }

@@ -1,9 +1,10 @@
 //! The built program and its parts seen from outside, one module for each surface.
 
+/// One behaviour suite per trait, run for every implementer.
 mod suites;
 mod support;
 
-/// The cache from its callers' side: tiers, fills, recovery.
+/// What is fetched once and kept: coalescing, verification, eviction, restarts and crashes.
 mod cache;
 /// Real helm 3 and helm 4 through twenty upstreams, in every form of the index, with and without credentials.
 mod clients;
@@ -19,5 +20,9 @@ mod oracle;
 mod process;
 /// Requests that no decent client sends.
 mod requests;
+/// The front on real sockets: framing, limits, TLS, drain.
+mod server;
+/// The direction of imports, homes of building blocks, and what no text may say.
+mod tidy;
 /// What comes from upstreams, and every way in which it can go wrong.
 mod upstream;

@@ -101,7 +101,7 @@ fn a_reload_swaps_tenants_and_keeps_the_old_ones_on_any_mistake() {
     gateway.get("/one/index.yaml").expect(200);
     gateway.get("/two/index.yaml").expect(404);
 
-    let mut better = good.clone();
+    let mut better = good;
     better["tenants"]["two"] = json!({"hosted": {}, "access": {"anonymous": ["pull"]}});
     gateway.configure(&better);
     gateway.signal("HUP");

@@ -66,7 +66,7 @@ impl Acme {
 
     /// Gives up soon: for faults that are about waiting.
     fn impatient(self) -> Self {
-        self.with(|client| client.timeout = Duration::from_millis(200))
+        self.with(|client| client.timeout = Duration::from_millis(600))
     }
 
     fn try_build(&self) -> Result<Helm> {

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::error::{Dialect, render};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::gateway::{Gateway, Tenant};
 use crate::http::{Method, Request, Response, StatusCode, header};
 use crate::index::{Conflict, Note, SourceReport};
@@ -27,16 +27,9 @@ pub async fn handle(gateway: &Gateway, draining: bool, request: &Request) -> Res
         }
         ["tenants", tenant @ .., "report"] if reads => report(gateway, &tenant.join("/")),
         ["tenants"] if reads => Ok(tenants(gateway)),
-        [
-            "healthz" | "readyz" | "metrics" | "upstreams" | "tenants",
-            ..,
-        ] => Err(Error::new(
-            ErrorKind::MethodNotAllowed,
-            format!(
-                "`{} {:.200}` is not part of the admin API",
-                request.method, request.path
-            ),
-        )),
+        ["upstreams", _, "refresh"] => Err(not_allowed(request, "POST")),
+        ["healthz" | "readyz" | "metrics" | "upstreams" | "tenants"]
+        | ["tenants", .., "report"] => Err(not_allowed(request, "GET, HEAD")),
         _ => Err(Error::not_found(format!(
             "nothing is served at `{:.200}`; the admin listener has /metrics /healthz /readyz /upstreams /tenants",
             request.path
@@ -45,9 +38,16 @@ pub async fn handle(gateway: &Gateway, draining: bool, request: &Request) -> Res
     answer.unwrap_or_else(|error| render(&error, Dialect::Museum))
 }
 
+fn not_allowed(request: &Request, allowed: &'static str) -> Error {
+    Error::method_not_allowed(request.method.as_str(), &request.path, allowed)
+}
+
 fn ready(gateway: &Gateway, draining: bool) -> Result<Response> {
     if draining {
-        return Err(Error::unavailable("draining: this process ends soon"));
+        return Ok(Response::text(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "draining: this process ends soon",
+        ));
     }
     let waiting: Vec<&str> = gateway
         .tenants()

@@ -22,18 +22,15 @@ const FIRST_INDEX: Duration = Duration::from_secs(60);
 /// `GET /T/index.yaml`: the merged index as it was last published.
 pub(super) async fn index(tenant: &Tenant, request: &Request) -> Result<Response> {
     let group = tenant.charts();
-    if !group.is_ready() {
-        // Before any index exists there is nothing to serve; a half of one would make clients forget charts.
-        let _ = tokio::time::timeout(FIRST_INDEX, group.ready()).await;
-    }
+    // Before any index exists there is nothing to serve; a half of one would make clients forget charts.
+    let settled = tokio::time::timeout(FIRST_INDEX, group.settled()).await;
     let published = group.published();
     let freshness = group.freshness();
-    if !group.is_ready() || freshness == Freshness::Unknown {
-        let names: Vec<&str> = group.unknown_members().map(|name| &**name).collect();
+    if settled.is_err() || freshness == Freshness::Unknown {
         return Err(Error::unavailable(format!(
-            "`{}` has no index yet: upstream `{}` was never reached",
+            "`{}` has no index yet: {}",
             tenant.path(),
-            names.join("`, `")
+            group.unknown_members().join("; ")
         ))
         .with_retry_after(Duration::from_secs(5)));
     }

@@ -33,6 +33,8 @@ pub(super) fn render(error: &Error, dialect: Dialect) -> Response {
             header::WWW_AUTHENTICATE,
             "Basic realm=\"chartgate\", charset=\"UTF-8\"",
         ),
+        // RFC 9110 §15.5.6.
+        ErrorKind::MethodNotAllowed(allowed) => response.with_header(header::ALLOW, allowed),
         _ => response,
     }
 }
@@ -45,7 +47,7 @@ fn status(kind: ErrorKind) -> StatusCode {
         ErrorKind::Forbidden => StatusCode::FORBIDDEN,
         ErrorKind::Conflict => StatusCode::CONFLICT,
         ErrorKind::Invalid => StatusCode::BAD_REQUEST,
-        ErrorKind::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+        ErrorKind::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
         ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         ErrorKind::Range => StatusCode::RANGE_NOT_SATISFIABLE,
         ErrorKind::Precondition => StatusCode::PRECONDITION_FAILED,

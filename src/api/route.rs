@@ -6,7 +6,7 @@
 
 use percent_encoding::percent_decode_str;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::http::Method;
 use crate::names::FileName;
 
@@ -66,14 +66,14 @@ impl Route {
             if reads {
                 Ok(route)
             } else {
-                Err(not_allowed(method, path, "GET and HEAD"))
+                Err(not_allowed(method, path, "GET, HEAD"))
             }
         };
-        let write = |wanted: Method, route: Self| {
+        let write = |wanted: Method, name: &'static str, route: Self| {
             if *method == wanted {
                 Ok(route)
             } else {
-                Err(not_allowed(method, path, wanted.as_str()))
+                Err(not_allowed(method, path, name))
             }
         };
         match segments.as_slice() {
@@ -95,18 +95,21 @@ impl Route {
             _ => match api(&segments) {
                 Some((tenant, ["charts"])) => write(
                     Method::POST,
+                    "POST",
                     Self::Upload {
                         tenant: tenant.join("/"),
                     },
                 ),
                 Some((tenant, ["prov"])) => write(
                     Method::POST,
+                    "POST",
                     Self::UploadProvenance {
                         tenant: tenant.join("/"),
                     },
                 ),
                 Some((tenant, ["charts", name, version])) => write(
                     Method::DELETE,
+                    "DELETE",
                     Self::Delete {
                         tenant: tenant.join("/"),
                         name: (*name).to_owned(),
@@ -206,14 +209,8 @@ fn decode_segment(segment: &str) -> Result<String> {
     Ok(decoded.into_owned())
 }
 
-fn not_allowed(method: &Method, path: &str, allowed: &str) -> Error {
-    Error::new(
-        ErrorKind::MethodNotAllowed,
-        format!(
-            "method `{:.32}` is not allowed for `{path:.200}`; use {allowed}",
-            method.as_str()
-        ),
-    )
+fn not_allowed(method: &Method, path: &str, allowed: &'static str) -> Error {
+    Error::method_not_allowed(method.as_str(), path, allowed)
 }
 
 #[cfg(test)]
@@ -221,13 +218,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::error::ErrorKind;
 
     fn get(path: &str) -> Result<Route> {
         Route::parse(&Method::GET, path)
     }
 
-    fn kind(method: Method, path: &str) -> ErrorKind {
-        Route::parse(&method, path).expect_err(path).kind()
+    fn kind(method: &Method, path: &str) -> ErrorKind {
+        Route::parse(method, path).expect_err(path).kind()
     }
 
     #[test]
@@ -301,25 +299,25 @@ mod tests {
             "/%ff/index.yaml",
             "index.yaml",
         ] {
-            assert_eq!(kind(Method::GET, path), ErrorKind::Invalid, "{path}");
+            assert_eq!(kind(&Method::GET, path), ErrorKind::Invalid, "{path}");
         }
         assert_eq!(
-            kind(Method::GET, &format!("/{}/index.yaml", "a".repeat(5000))),
+            kind(&Method::GET, &format!("/{}/index.yaml", "a".repeat(5000))),
             ErrorKind::Invalid
         );
     }
 
     #[test]
     fn unknown_paths_and_wrong_methods() {
-        assert_eq!(kind(Method::GET, "/nothing"), ErrorKind::NotFound);
-        assert_eq!(kind(Method::GET, "/charts/x.zip"), ErrorKind::NotFound);
+        assert_eq!(kind(&Method::GET, "/nothing"), ErrorKind::NotFound);
+        assert_eq!(kind(&Method::GET, "/charts/x.zip"), ErrorKind::NotFound);
         assert_eq!(
-            kind(Method::POST, "/index.yaml"),
-            ErrorKind::MethodNotAllowed
+            kind(&Method::POST, "/index.yaml"),
+            ErrorKind::MethodNotAllowed("GET, HEAD")
         );
         assert_eq!(
-            kind(Method::PUT, "/api/charts"),
-            ErrorKind::MethodNotAllowed
+            kind(&Method::PUT, "/api/charts"),
+            ErrorKind::MethodNotAllowed("POST")
         );
     }
 

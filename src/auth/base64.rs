@@ -4,7 +4,7 @@
 pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
     let data = text.trim_end_matches('=');
     let padding = text.len() - data.len();
-    if data.len() % 4 == 1 || padding > 0 && (padding > 2 || text.len() % 4 != 0) {
+    if data.len() % 4 == 1 || padding > 0 && (padding > 2 || !text.len().is_multiple_of(4)) {
         return None;
     }
     let mut bytes = Vec::with_capacity(data.len() / 4 * 3 + 2);

@@ -320,7 +320,7 @@ fn parse(text: &str, path: &Path) -> HashMap<Arc<str>, Hash> {
             continue;
         }
         let parsed = match line.split_once(':') {
-            Some((name, _)) if name.is_empty() => Err("no user name before the colon"),
+            Some(("", _)) => Err("no user name before the colon"),
             // Some writers add more fields; only the first two count.
             Some((name, rest)) => {
                 Hash::parse(rest.split(':').next().unwrap_or(rest)).map(|hash| (name, hash))

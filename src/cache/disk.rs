@@ -3,22 +3,21 @@
 //! The bookkeeping is in memory (`lru.rs`) and journalled (`ledger.rs`); no lock is held over I/O. Arriving files count
 //! towards the cap. A file that is evicted while somebody reads it is only unlinked: the reader keeps it.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt as _;
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::sync::Semaphore;
 
 use super::folder::Folder;
 use super::ledger::{BlobRow, Change, Ledger};
 use super::lru::{Entry, Lru, Trust};
 use super::temporary::{Temporary, Volume};
 use super::tier::{Held, SMALL, Tier, TierStats};
+use super::verify;
 use crate::clock::Clock;
-use crate::digest::{Digest, Hasher};
+use crate::digest::Digest;
 use crate::metrics::Metrics;
 
 /// Objects in files.
@@ -28,6 +27,8 @@ pub(crate) struct Disk {
     pub(super) volume: Arc<dyn Volume>,
     capacity: u64,
     state: Mutex<State>,
+    /// Long files whose digest must be checked are read one at a time: many readers of one do not hash it many times.
+    checks: Semaphore,
     ledger: Arc<Ledger>,
     metrics: Arc<Metrics>,
     clock: Clock,
@@ -83,6 +84,7 @@ impl Disk {
             volume,
             capacity,
             state: Mutex::new(state),
+            checks: Semaphore::new(1),
             ledger,
             metrics,
             clock,
@@ -198,10 +200,15 @@ impl Disk {
 
     /// An uncounted [`Tier::get`].
     pub(crate) async fn open_object(&self, digest: &Digest) -> Option<Held> {
-        let entry = self.used(digest)?;
+        let mut entry = self.used(digest)?;
+        let mut _turn = None;
+        if entry.trust == Trust::Found && entry.length > SMALL {
+            _turn = self.checks.acquire().await.ok();
+            entry = self.used(digest)?;
+        }
         let path = self.folder.blob(digest);
         let wanted = *digest;
-        let read = tokio::task::spawn_blocking(move || read(&path, &wanted, &entry)).await;
+        let read = tokio::task::spawn_blocking(move || verify::open(&path, &wanted, &entry)).await;
         match read {
             Ok(Ok((held, checked))) => {
                 if checked && let Some(entry) = self.lock().lru.entry_mut(digest) {
@@ -297,7 +304,10 @@ impl Tier for Arc<Disk> {
         let (disk, digest) = (Self::clone(self), *digest);
         let written = tokio::task::spawn_blocking(move || {
             let mut temporary = Temporary::create(disk)?;
-            temporary.append(&bytes)?;
+            if let Err(error) = temporary.append(&bytes) {
+                temporary.discard();
+                return Err(error);
+            }
             temporary.commit(digest)
         });
         if let Ok(Err(error)) = written.await {
@@ -330,47 +340,6 @@ impl Disk {
         let _ = tokio::task::spawn_blocking(move || std::fs::remove_file(path)).await;
         self.ledger.send(Change::Blobs(vec![(*digest, None)]));
     }
-}
-
-/// Opens a file and convinces itself of its bytes: the length always, the digest of small objects once per process, of
-/// large ones where no earlier process recorded that it had checked it. The flag says whether the digest was checked now.
-fn read(path: &Path, digest: &Digest, entry: &Entry) -> io::Result<(Held, bool)> {
-    let file = File::open(path)?;
-    let length = file.metadata()?.len();
-    if length != entry.length {
-        let lengths = format!("it has {length} bytes instead of {}", entry.length);
-        return Err(io::Error::new(io::ErrorKind::InvalidData, lengths));
-    }
-    let wrong = || io::Error::new(io::ErrorKind::InvalidData, "its bytes have another digest");
-    if length <= SMALL {
-        let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
-        file.read_exact_at(&mut bytes, 0)?;
-        let check = entry.trust != Trust::Checked;
-        if check && Digest::of(&bytes) != *digest {
-            return Err(wrong());
-        }
-        return Ok((Held::Bytes(bytes.into()), check));
-    }
-    let check = entry.trust == Trust::Found;
-    if check && digest_of(&file, length)? != *digest {
-        return Err(wrong());
-    }
-    Ok((Held::File(Arc::new(file), length), check))
-}
-
-fn digest_of(file: &File, length: u64) -> io::Result<Digest> {
-    let mut hasher = Hasher::default();
-    let mut buffer = vec![0; 256 * 1024];
-    let mut at = 0;
-    while at < length {
-        let part = buffer
-            .len()
-            .min(usize::try_from(length - at).unwrap_or(usize::MAX));
-        file.read_exact_at(&mut buffer[..part], at)?;
-        hasher.update(&buffer[..part]);
-        at += part as u64;
-    }
-    Ok(hasher.finish())
 }
 
 fn take_touched(state: &mut State) -> Vec<(Digest, Option<BlobRow>)> {

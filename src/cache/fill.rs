@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::Cache;
+use super::disk::Disk;
 use super::follow::{Diversion, State};
 use super::pull::Pull;
 use super::running::Lead;
@@ -172,9 +173,30 @@ impl Leader {
     }
 
     async fn fetch_long(&self, mut pull: Pull, head: Bytes) -> Result<()> {
+        let mut spool = Spool::default();
+        let outcome = self.spool(&mut pull, head, &mut spool).await;
+        let outcome = match outcome {
+            Ok(None) => self.finish_long(&mut spool).await,
+            Ok(Some(newest)) => {
+                self.divert(&spool, pull, newest);
+                Ok(())
+            }
+            Err(error) => Err(error),
+        };
+        // What did not become an object is gone before anybody hears how it ended.
+        spool.discard().await;
+        outcome
+    }
+
+    /// Writes everything that comes into the spool. `Some`: the disk took all but these newest bytes.
+    async fn spool(
+        &self,
+        pull: &mut Pull,
+        head: Bytes,
+        spool: &mut Spool,
+    ) -> Result<Option<Bytes>> {
         let length = pull.length();
         let disk = &self.cache.disk;
-        let mut spool = Spool::default();
         let mut chunk = Some(head).filter(|head| !head.is_empty());
         if chunk.is_none() {
             chunk = pull.batch(BATCH).await?;
@@ -183,15 +205,12 @@ impl Leader {
             // A file that cannot become an object must not push out others first.
             let fits = length.is_none_or(|length| length <= disk.capacity());
             let create = fits.then(|| Arc::clone(disk));
-            let (grown, written) = spool.append(create, bytes.clone()).await?;
-            spool = grown;
-            if let Err(error) = written {
+            if let Err(error) = spool.append(create, bytes.clone()).await? {
                 tracing::warn!(
                     name = %self.request().name, %error,
                     "a transfer cannot be kept on disk; it is passed through"
                 );
-                self.divert(spool, pull, bytes);
-                return Ok(());
+                return Ok(Some(bytes));
             }
             if let Some(temporary) = &spool.temporary {
                 self.lead.publish(State::Arriving {
@@ -202,19 +221,16 @@ impl Leader {
             }
             chunk = pull.batch(BATCH).await?;
         }
-        self.finish_long(spool).await
+        Ok(None)
     }
 
-    async fn finish_long(&self, spool: Spool) -> Result<()> {
-        let Some(temporary) = spool.temporary else {
-            // Announced with a length, and then without a byte: `Pull` reports that as a cut.
-            return Err(Error::unavailable(format!(
-                "`{}` is empty",
-                self.request().name
-            )));
-        };
-        let digest = spool.hasher.finish();
+    async fn finish_long(&self, spool: &mut Spool) -> Result<()> {
+        let digest = spool.hasher.clone().finish();
         let verified = self.promise.judge(&digest)?;
+        let Some(temporary) = spool.temporary.take() else {
+            // `Pull` reports an end before the announced length as a cut, so something was written.
+            return Ok(());
+        };
         let held = Held::File(Arc::clone(temporary.file()), temporary.length());
         self.cache.names.held(&self.request().name, digest);
         // Readers need not wait until gigabytes are durable.
@@ -226,13 +242,13 @@ impl Leader {
         Ok(())
     }
 
-    fn divert(&self, spool: Spool, pull: Pull, newest: Bytes) {
+    fn divert(&self, spool: &Spool, pull: Pull, newest: Bytes) {
         let written = spool.temporary.as_ref();
         self.lead.publish(State::Diverted(Arc::new(Diversion {
             at: written.map_or(0, Temporary::length),
             file: written.map(|temporary| Arc::clone(temporary.file())),
             length: pull.length(),
-            hasher: spool.hasher,
+            hasher: spool.hasher.clone(),
             promise: Arc::clone(&self.promise),
             rest: std::sync::Mutex::new(Some((pull, newest))),
         })));
@@ -261,21 +277,25 @@ struct Spool {
 
 impl Spool {
     /// Writes and hashes `bytes` on the blocking pool. The inner error: they are not in the file, the ones before are.
-    async fn append(
-        mut self,
-        disk: Option<Arc<super::disk::Disk>>,
-        bytes: Bytes,
-    ) -> Result<(Self, io::Result<()>)> {
+    async fn append(&mut self, disk: Option<Arc<Disk>>, bytes: Bytes) -> Result<io::Result<()>> {
+        let mut spool = std::mem::take(self);
         let write = move || {
-            let written = self.append_now(disk, &bytes);
-            (self, written)
+            let written = spool.append_now(disk, &bytes);
+            (spool, written)
         };
-        tokio::task::spawn_blocking(write)
+        let (spool, written) = tokio::task::spawn_blocking(write)
             .await
-            .map_err(|error| Error::internal("writing a cached object failed", error))
+            .map_err(|error| Error::internal("writing a cached object failed", error))?;
+        *self = spool;
+        Ok(written)
     }
 
-    fn append_now(&mut self, disk: Option<Arc<super::disk::Disk>>, bytes: &[u8]) -> io::Result<()> {
+    /// Removes the file.
+    async fn discard(self) {
+        let _ = tokio::task::spawn_blocking(move || self.temporary.map(Temporary::discard)).await;
+    }
+
+    fn append_now(&mut self, disk: Option<Arc<Disk>>, bytes: &[u8]) -> io::Result<()> {
         let temporary = match &mut self.temporary {
             Some(temporary) => temporary,
             None => {

@@ -120,7 +120,7 @@ impl Ledger {
         let path = path.to_owned();
         let thread = std::thread::Builder::new()
             .name("cache-ledger".to_owned())
-            .spawn(move || run(path, &loaded, &receiver))
+            .spawn(move || run(&path, &loaded, &receiver))
             .ok()?;
         match wait.recv() {
             Ok(contents) => {
@@ -139,10 +139,10 @@ impl Ledger {
 }
 
 /// The life of the thread. Returns early (dropping `loaded`) where the file cannot be used.
-fn run(path: PathBuf, loaded: &mpsc::Sender<Contents>, changes: &mpsc::Receiver<Change>) {
+fn run(path: &Path, loaded: &mpsc::Sender<Contents>, changes: &mpsc::Receiver<Change>) {
     let mut batch = Batch::default();
-    let _guard = RemoveIfPanicking(path.clone());
-    let database = match open(&path) {
+    let _guard = RemoveIfPanicking(path.to_owned());
+    let database = match open(path) {
         Ok(database) => {
             match load(&database) {
                 Ok(contents) => drop(loaded.send(contents)),
@@ -156,7 +156,7 @@ fn run(path: PathBuf, loaded: &mpsc::Sender<Contents>, changes: &mpsc::Receiver<
                 ..Contents::default()
             };
             let _ = loaded.send(contents);
-            match wait_for_release(&path, changes, &mut batch) {
+            match wait_for_release(path, changes, &mut batch) {
                 Some(database) => database,
                 None => return,
             }
@@ -168,7 +168,7 @@ fn run(path: PathBuf, loaded: &mpsc::Sender<Contents>, changes: &mpsc::Receiver<
         more = batch.collect(changes, BATCH_FOR);
         if let Err(error) = batch.write(&database) {
             tracing::warn!(%error, "the cache's ledger is damaged; it is rebuilt at the next start");
-            drop(std::fs::remove_file(&path));
+            drop(std::fs::remove_file(path));
             return;
         }
     }

@@ -11,6 +11,7 @@ mod fill;
 mod folder;
 mod follow;
 mod ledger;
+mod lookup;
 mod lru;
 mod memory;
 mod names;
@@ -18,8 +19,10 @@ mod object;
 mod pull;
 mod redis;
 mod running;
+mod server_url;
 mod temporary;
 mod tier;
+mod verify;
 
 #[cfg(test)]
 mod tests;
@@ -33,21 +36,20 @@ use self::disk::Disk;
 pub use self::fill::{FillRequest, FillSource};
 use self::fill::{Leader, Promise};
 use self::folder::Folder;
-use self::follow::{Follower, State};
+use self::follow::Follower;
 use self::ledger::{Change, Ledger};
 use self::memory::Memory;
 use self::names::Names;
 pub use self::names::{NameRecord, NameState};
-use self::object::Data;
 pub use self::object::{Object, Status};
 use self::redis::Redis;
 use self::running::{Place, Running, Sharing};
 use self::temporary::{FileSystem, Volume};
 pub use self::tier::{Held, SMALL, Tier, TierStats};
 use crate::clock::Clock;
-use crate::config::{self, OnDigestMismatch};
+use crate::config;
 use crate::digest::Digest;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 
 /// Asks the redis server that `config` names whether it answers (`chartgate check --connect`).
@@ -185,7 +187,7 @@ impl Cache {
             };
             let mut follower = Follower::new(state, Arc::clone(&what));
             match follower.wait(0).await {
-                Ok(state) => return object(&promise, state, follower),
+                Ok(state) => return lookup::object(&promise, state, follower),
                 // Another upstream's failure says nothing about this one.
                 Err(_) if other => sharing = Sharing::Name,
                 Err(error) => return Err(error),
@@ -263,133 +265,6 @@ impl Cache {
         let ledger = Arc::clone(&self.ledger);
         let _ = tokio::task::spawn_blocking(move || ledger.close()).await;
     }
-
-    /// What needs no transfer. Errors: the name is known to be absent.
-    async fn known(&self, request: &FillRequest) -> Result<Option<Object>> {
-        for digest in request.expect.iter().chain(&request.also_accept) {
-            if let Some(held) = self.get_local(digest).await {
-                let verified = request.expect.is_some();
-                return Ok(Some(Object::held(*digest, held, Status::Hit, verified)));
-            }
-        }
-        let Some(record) = self.names.get(&request.name) else {
-            return Ok(None);
-        };
-        match record.state {
-            NameState::Absent => {
-                // The object may still be known elsewhere, though this upstream lost it.
-                if let Some(expected) = &request.expect
-                    && let Some(held) = self.get_remote(expected).await
-                {
-                    return Ok(Some(Object::held(*expected, held, Status::Hit, true)));
-                }
-                Err(absent(&request.name, &record))
-            }
-            NameState::Held(digest) => {
-                if request.expect.is_some() && !self.may_pass(request, &record) {
-                    return Ok(None);
-                }
-                let held = self.get_local(&digest).await;
-                Ok(held.map(|held| Object::held(digest, held, Status::Hit, false)))
-            }
-        }
-    }
-
-    /// Whether bytes with another digest than expected were let pass so recently that asking again would gain nothing.
-    fn may_pass(&self, request: &FillRequest, record: &NameRecord) -> bool {
-        request.on_mismatch == OnDigestMismatch::Serve
-            && self.clock.since(record.at) < request.negative_ttl
-    }
-
-    /// What has come into the cache since [`Cache::known`] looked, and what redis has; for the leader, uncounted.
-    async fn find_again(&self, request: &FillRequest) -> Option<(Digest, Held)> {
-        let named = match self.names.get(&request.name) {
-            Some(NameRecord {
-                state: NameState::Held(digest),
-                ..
-            }) if request.expect.is_none() => Some(digest),
-            _ => None,
-        };
-        let wanted = request.expect.iter().chain(&request.also_accept);
-        for digest in wanted.chain(&named) {
-            if let Some(bytes) = self.memory.peek(digest).await {
-                return Some((*digest, Held::Bytes(bytes)));
-            }
-            if let Some(held) = self.disk.open_object(digest).await {
-                return Some((*digest, held));
-            }
-        }
-        let expected = request.expect?;
-        let held = self.get_remote(&expected).await?;
-        Some((expected, held))
-    }
-
-    async fn get_local(&self, digest: &Digest) -> Option<Held> {
-        if let Some(bytes) = self.memory.peek(digest).await {
-            self.metrics.cache_request("memory", "hit");
-            // What is asked for often is in memory, and must not be the first to leave the disk for that.
-            self.disk.touch(digest);
-            return Some(Held::Bytes(bytes));
-        }
-        self.metrics.cache_request("memory", "miss");
-        let held = self.disk.get(digest).await?;
-        if let Held::Bytes(bytes) = &held {
-            self.memory.put(digest, bytes.clone()).await;
-        }
-        Some(held)
-    }
-
-    async fn get_remote(&self, digest: &Digest) -> Option<Held> {
-        let held = self.redis.as_ref()?.get(digest).await?;
-        if let Held::Bytes(bytes) = &held {
-            self.memory.put(digest, bytes.clone()).await;
-            // Nobody waits until it is durable.
-            let (disk, digest, bytes) = (Arc::clone(&self.disk), *digest, bytes.clone());
-            tokio::spawn(async move { disk.put(&digest, bytes).await });
-        }
-        Some(held)
-    }
-}
-
-/// What a reader gets from a fill that has something to hand out.
-fn object(promise: &Promise, state: State, follower: Follower) -> Result<Object> {
-    let object = match state {
-        State::Done {
-            digest,
-            verified,
-            hit,
-            held,
-        } => {
-            let status = if hit { Status::Hit } else { Status::Miss };
-            Object::held(digest, held, status, verified)
-        }
-        state => Object {
-            digest: promise.certain(),
-            length: state.length(),
-            status: Status::Miss,
-            verified: promise.is_strict(),
-            data: Data::Arriving(follower),
-        },
-    };
-    // Another request's limit may have been higher.
-    let max_length = promise.request.max_length;
-    if object.length.is_some_and(|length| length > max_length) {
-        return Err(Error::new(
-            ErrorKind::TooLarge,
-            format!(
-                "`{}` is longer than the {max_length} bytes that are allowed",
-                promise.request.name
-            ),
-        ));
-    }
-    Ok(object)
-}
-
-fn absent(name: &str, record: &NameRecord) -> Error {
-    Error::not_found(format!(
-        "`{name}` does not exist; its upstream said so at {}",
-        record.at.strftime("%H:%M:%SZ")
-    ))
 }
 
 /// What the tiers of this machine hold.

@@ -24,6 +24,8 @@ pub(crate) struct Pull {
     /// Taken from the body by [`Pull::batch`] and not yet looked at.
     ready: Option<Option<Result<Bytes>>>,
     failures: u32,
+    /// How long the next attempt waits.
+    pause: Duration,
     /// Where the last failure happened.
     failed_at: u64,
 }
@@ -56,6 +58,7 @@ impl Pull {
             body: None,
             ready: None,
             failures: 0,
+            pause: Duration::ZERO,
             failed_at: at,
         }
     }
@@ -144,8 +147,10 @@ impl Pull {
         }
         self.failed_at = self.at;
         self.failures += 1;
+        self.pause = pause(self.failures).max(error.retry_after().unwrap_or_default());
         let resumable = self.resumable || self.length.is_some() || self.at == 0;
-        if !(resumable && error.is_transient() && self.failures <= TRIES) {
+        let worth_it = self.failures <= TRIES && self.pause <= LONGEST_PAUSE;
+        if !(resumable && error.is_transient() && worth_it) {
             return Err(error);
         }
         tracing::info!(
@@ -156,9 +161,7 @@ impl Pull {
     }
 
     async fn reopen(&mut self) -> Result<()> {
-        if self.failures > 0 {
-            tokio::time::sleep(pause(self.failures)).await;
-        }
+        tokio::time::sleep(self.pause).await;
         match self.source.open(self.at).await {
             Ok(download) => {
                 if let (Some(before), Some(now)) = (self.length, download.length)
@@ -216,6 +219,9 @@ fn pause(failures: u32) -> Duration {
 
 /// Failures in a row after which a transfer is given up.
 const TRIES: u32 = 4;
+
+/// A source that wants to be left alone for longer has failed.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Bytes between two failures after which they are not "in a row" (1 MiB): a long transfer may be cut more often.
 const PROGRESS: u64 = 1 << 20;

@@ -18,6 +18,7 @@ use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType}
 use redis::{AsyncConnectionConfig, Client, Cmd, ConnectionAddr, RedisResult, TlsMode, Value};
 
 use super::breaker::Breaker;
+use super::server_url::{Parts, unusable};
 use super::tier::{Held, Tier, TierStats};
 use crate::config;
 use crate::digest::Digest;
@@ -83,8 +84,7 @@ impl Redis {
         let bytes = match value {
             Ok(Value::Nil) => return Answer::Missing,
             Ok(Value::BulkString(bytes)) => bytes,
-            Ok(_) => return Answer::Useless,
-            Err(Busy) => return Answer::Useless,
+            Ok(_) | Err(NoAnswer) => return Answer::Useless,
         };
         if bytes.is_empty() || bytes.len() as u64 > self.max_object {
             return Answer::Missing;
@@ -112,7 +112,7 @@ impl Redis {
         what: &str,
         command: &Cmd,
         timeout: Duration,
-    ) -> Result<Value, Busy> {
+    ) -> Result<Value, NoAnswer> {
         let failure = match self.link.send(command, timeout).await {
             Ok(value) => {
                 if breaker.succeeded() {
@@ -120,7 +120,7 @@ impl Redis {
                 }
                 return Ok(value);
             }
-            Err(Failure::Connecting) => return Err(Busy),
+            Err(Failure::Connecting) => return Err(NoAnswer),
             Err(Failure::Other(failure)) => failure,
         };
         if breaker.failed() {
@@ -128,12 +128,12 @@ impl Redis {
         } else {
             tracing::debug!(error = %failure, "cannot {what} redis");
         }
-        Err(Busy)
+        Err(NoAnswer)
     }
 }
 
 /// No answer that could be used.
-struct Busy;
+struct NoAnswer;
 
 enum Answer {
     Found(Bytes),
@@ -286,7 +286,7 @@ impl std::fmt::Debug for Connection {
 
 /// Where to connect. Its `Debug` shows no password.
 enum Target {
-    Node(Client),
+    Node(Box<Client>),
     Sentinel(Box<tokio::sync::Mutex<SentinelClient>>),
     Cluster(Box<ClusterClient>),
 }
@@ -300,7 +300,7 @@ impl Target {
             .ok_or_else(|| unusable("it has no scheme"))?;
         let refused = |error: redis::RedisError| unusable(&error.to_string());
         match scheme {
-            "redis" | "rediss" => Ok(Self::Node(Client::open(url).map_err(refused)?)),
+            "redis" | "rediss" => Ok(Self::Node(Box::new(Client::open(url).map_err(refused)?))),
             "redis+sentinel" | "rediss+sentinel" => {
                 let parts = Parts::parse(rest, scheme.starts_with("rediss"), 26379)?;
                 let (master, database) = parts.path.split_once('/').unwrap_or((&parts.path, "0"));
@@ -311,7 +311,7 @@ impl Target {
                     .parse()
                     .map_err(|_| unusable("the database is not a number"))?;
                 let mut builder =
-                    SentinelClientBuilder::new(parts.nodes, master, SentinelServerType::Master)
+                    SentinelClientBuilder::new(nodes(&parts), master, SentinelServerType::Master)
                         .map_err(refused)?
                         .set_client_to_redis_db(database);
                 if parts.tls {
@@ -328,7 +328,7 @@ impl Target {
             }
             "redis+cluster" | "rediss+cluster" => {
                 let parts = Parts::parse(rest, scheme.starts_with("rediss"), 6379)?;
-                let mut builder = ClusterClientBuilder::new(parts.nodes)
+                let mut builder = ClusterClientBuilder::new(nodes(&parts))
                     .retries(1)
                     .connection_timeout(CONNECT_TIMEOUT)
                     .response_timeout(WRITE_TIMEOUT);
@@ -379,85 +379,17 @@ impl std::fmt::Debug for Target {
     }
 }
 
-/// The pieces of a URL with several hosts, which general URL parsers refuse.
-struct Parts {
-    tls: bool,
-    user: Option<String>,
-    password: Option<String>,
-    nodes: Vec<ConnectionAddr>,
-    path: String,
-}
-
-impl Parts {
-    fn parse(text: &str, tls: bool, default_port: u16) -> Result<Self> {
-        let (authority, path) = text.split_once('/').unwrap_or((text, ""));
-        let (credentials, hosts) = match authority.rsplit_once('@') {
-            Some((credentials, hosts)) => (Some(credentials), hosts),
-            None => (None, authority),
-        };
-        let (user, password) = match credentials {
-            Some(credentials) => {
-                let (user, password) = credentials.split_once(':').unwrap_or((credentials, ""));
-                (decode(user)?, decode(password)?)
-            }
-            None => (None, None),
-        };
-        let nodes = hosts
-            .split(',')
-            .map(|host| address(host, tls, default_port))
-            .collect::<Result<_>>()?;
-        Ok(Self {
-            tls,
-            user,
-            password,
-            nodes,
-            path: path.trim_end_matches('/').to_owned(),
-        })
-    }
-}
-
-fn decode(text: &str) -> Result<Option<String>> {
-    let decoded = percent_encoding::percent_decode_str(text)
-        .decode_utf8()
-        .map_err(|_| unusable("its user or password is not UTF-8"))?;
-    Ok((!decoded.is_empty()).then(|| decoded.into_owned()))
-}
-
-fn address(text: &str, tls: bool, default_port: u16) -> Result<ConnectionAddr> {
-    // A colon inside brackets belongs to an IPv6 address.
-    let (host, port) = match text.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => {
-            let port = port
-                .parse()
-                .map_err(|_| unusable("a port is not a number below 65536"))?;
-            (host, port)
-        }
-        _ => (text, default_port),
-    };
-    let host = host
-        .trim_start_matches('[')
-        .trim_end_matches(']')
-        .to_owned();
-    if host.is_empty() {
-        return Err(unusable("a host is missing"));
-    }
-    Ok(if tls {
-        ConnectionAddr::TcpTls {
-            host,
-            port,
+/// The servers of a URL, as the library wants them.
+fn nodes(parts: &Parts) -> impl Iterator<Item = ConnectionAddr> {
+    parts.nodes.iter().map(|(host, port)| match parts.tls {
+        true => ConnectionAddr::TcpTls {
+            host: host.clone(),
+            port: *port,
             insecure: false,
             tls_params: None,
-        }
-    } else {
-        ConnectionAddr::Tcp(host, port)
+        },
+        false => ConnectionAddr::Tcp(host.clone(), *port),
     })
-}
-
-/// The URL itself may hold a password and stays out of the message.
-fn unusable(why: &str) -> Error {
-    Error::invalid(format!(
-        "`cache.redis.url` cannot be used: {why}; write e.g. redis://host:6379/0"
-    ))
 }
 
 /// A miss must not cost more than asking an upstream would.
@@ -472,20 +404,6 @@ const EXPIRES_AFTER: Duration = Duration::from_hours(7 * 24);
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn parts(text: &str) -> Parts {
-        Parts::parse(text, false, 6379).expect("a URL")
-    }
-
-    #[test]
-    fn several_hosts_with_credentials_and_a_path() {
-        let parts = parts("me:p%40ss@a:1,b,[::1]:3/mymaster/2/");
-        assert_eq!(parts.user.as_deref(), Some("me"));
-        assert_eq!(parts.password.as_deref(), Some("p@ss"));
-        assert_eq!(parts.path, "mymaster/2");
-        let tcp = |host: &str, port| ConnectionAddr::Tcp(host.to_owned(), port);
-        assert_eq!(parts.nodes, [tcp("a", 1), tcp("b", 6379), tcp("::1", 3)]);
-    }
 
     #[test]
     fn every_documented_scheme_is_taken_and_others_are_refused() {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::disk::Disk;
@@ -62,33 +62,53 @@ impl Temporary {
 
     /// Makes the file durable and visible as the object with this digest, which the caller has checked. Blocking.
     pub(crate) fn commit(mut self, digest: Digest) -> io::Result<()> {
+        let kept = self.keep(digest);
+        self.discard();
+        kept
+    }
+
+    fn keep(&mut self, digest: Digest) -> io::Result<()> {
         self.disk.volume.sync(&self.file)?;
-        let Some(path) = &self.path else {
-            return Ok(());
-        };
-        self.disk
-            .folder
-            .publish(path, &self.disk.folder.blob(&digest))?;
-        self.path = None;
-        self.disk.settle(digest, self.reserved);
-        self.reserved = 0;
+        if let Some(path) = &self.path {
+            let folder = &self.disk.folder;
+            folder.publish(path, &folder.blob(&digest))?;
+            self.path = None;
+            self.disk.settle(digest, std::mem::take(&mut self.reserved));
+        }
         Ok(())
+    }
+
+    /// Removes the file now, unless it became an object. Blocking.
+    pub(crate) fn discard(mut self) {
+        if let Some(path) = self.path.take() {
+            remove(&self.disk, &path, std::mem::take(&mut self.reserved));
+        }
     }
 }
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        self.disk.release(self.reserved);
         let Some(path) = self.path.take() else {
-            return;
+            return self.disk.release(self.reserved);
         };
-        let remove = move || drop(std::fs::remove_file(path));
+        let (disk, reserved) = (Arc::clone(&self.disk), self.reserved);
+        let remove = move || remove(&disk, &path, reserved);
         // Unlinking a large file takes time, and an aborted task drops this on an async thread.
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) => drop(runtime.spawn_blocking(remove)),
             Err(_) => remove(),
         }
     }
+}
+
+/// The room is free when the file is gone.
+fn remove(disk: &Disk, path: &Path, reserved: u64) {
+    if let Err(error) = std::fs::remove_file(path)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!(file = %path.display(), %error, "cannot remove an unfinished object");
+    }
+    disk.release(reserved);
 }
 
 /// The file operations that a full disk refuses; a trait so that tests can fill it.

@@ -11,6 +11,7 @@ use futures_util::stream;
 use tempfile::TempDir;
 
 use super::*;
+use crate::config::OnDigestMismatch;
 use crate::http::{Body, ByteStream};
 use crate::upstream::Download;
 

@@ -32,9 +32,9 @@ pub(crate) enum Shape {
     /// Pairs of scalars.
     Pairs,
     /// An object with these keys.
-    Record(fn(&str) -> Shape),
+    Record(fn(&str) -> Self),
     /// A list of objects with these keys.
-    Records(fn(&str) -> Shape),
+    Records(fn(&str) -> Self),
     /// Anything; numbers may lose their text.
     Any,
     /// Known and of no use.

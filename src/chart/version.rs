@@ -108,10 +108,8 @@ impl<'a> Parts<'a> {
             None => (rest, None),
         };
         let mut numbers = [0; 3];
-        let mut given = 0;
-        for number in core.split('.') {
-            *numbers.get_mut(given)? = parse_number(number)?;
-            given += 1;
+        for (position, number) in core.split('.').enumerate() {
+            *numbers.get_mut(position)? = parse_number(number)?;
         }
         if !metadata.is_none_or(|metadata| metadata.split('.').all(is_identifier)) {
             return None;

@@ -1,17 +1,12 @@
 //! The command line (contract/cli.md).
 //!
-//! Says what can be typed; each command lives in its own file. The library's only user of clap.
+//! Says what can be typed; each command lives in its own file.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{self, Config, Environment, ListenAddress, Mistakes};
-
-/// The exit code of a wrong command line or configuration (sysexits.h: EX_USAGE).
-pub const EXIT_USAGE: u8 = 64;
 
 /// The data folder of the quick start.
 const DEFAULT_DATA_DIR: &str = "./data";
@@ -69,7 +64,7 @@ pub struct Serve {
     /// Never dial an upstream: serve what is held
     #[arg(long)]
     pub offline: bool,
-    /// Take the listening sockets over from the process that runs already
+    /// Take the listening sockets over from the running process, which then drains (send it SIGQUIT)
     #[arg(long)]
     pub upgrade: bool,
 }
@@ -127,26 +122,6 @@ pub struct Passwd {
     pub user: String,
 }
 
-/// Reads the command line, or says why it is wrong; the code is what to exit with.
-///
-/// `--help` and `--version` print to stdout and end with 0.
-pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, ExitCode> {
-    match Cli::try_parse_from(arguments) {
-        Ok(cli) => Ok(cli
-            .command
-            .unwrap_or_else(|| Command::Serve(Serve::default()))),
-        Err(error) => {
-            // A closed pipe after `--help | head` is nobody's problem.
-            let _ = error.print();
-            Err(if error.use_stderr() {
-                ExitCode::from(EXIT_USAGE)
-            } else {
-                ExitCode::SUCCESS
-            })
-        }
-    }
-}
-
 impl Serve {
     /// What to serve: the file, or the quick start, with the options of the command line applied. Blocking.
     pub fn configuration(&self, env: Environment<'_>) -> Result<Config, Mistakes> {
@@ -162,11 +137,6 @@ impl Serve {
         }
         config.offline |= self.offline;
         Ok(config)
-    }
-
-    /// Whether the embedded quick start runs, whose sample files are to be unpacked.
-    pub fn is_quick_start(&self) -> bool {
-        self.config.is_none()
     }
 }
 
@@ -187,8 +157,9 @@ mod tests {
     use super::*;
     use clap::CommandFactory as _;
 
-    fn typed(line: &str) -> Result<Command, ExitCode> {
-        parse(line.split_whitespace().map(OsString::from))
+    fn typed(line: &str) -> Result<Command, clap::Error> {
+        Cli::try_parse_from(line.split_whitespace())
+            .map(|cli| cli.command.unwrap_or(Command::Serve(Serve::default())))
     }
 
     #[test]
@@ -201,7 +172,6 @@ mod tests {
         let Ok(Command::Serve(serve)) = typed("chartgate") else {
             panic!("serve")
         };
-        assert!(serve.is_quick_start());
         let config = serve.configuration(&|_| None).expect("embedded");
         assert_eq!(config.data_dir, Path::new("./data"));
     }
@@ -222,7 +192,7 @@ mod tests {
         assert_eq!(config.server.http[0].to_string(), "127.0.0.1:0");
         assert_eq!(config.data_dir, Path::new("/b"));
         assert_eq!(config.store.root, Path::new("/b/hosted"));
-        assert!(config.offline && !serve.is_quick_start());
+        assert!(config.offline);
     }
 
     #[test]
@@ -238,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_lines_are_usage() {
+    fn wrong_lines_are_refused() {
         for line in [
             "chartgate serv",
             "chartgate serve --http nonsense",
@@ -246,11 +216,8 @@ mod tests {
             "chartgate index",
             "chartgate passwd",
         ] {
-            let code = typed(line).expect_err(line);
-            assert_eq!(
-                format!("{code:?}"),
-                format!("{:?}", ExitCode::from(EXIT_USAGE))
-            );
+            let error = typed(line).expect_err(line);
+            assert!(error.use_stderr(), "{line}");
         }
     }
 

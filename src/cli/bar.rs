@@ -10,14 +10,14 @@ const WORTH_A_BAR: usize = 500;
 
 /// A bar that appears with the first report of long work; nothing where stderr is not a terminal.
 #[derive(Debug)]
-pub struct Bar {
+pub(super) struct Bar {
     label: &'static str,
     bar: OnceLock<ProgressBar>,
 }
 
 impl Bar {
     /// A bar that is not shown yet.
-    pub fn new(label: &'static str) -> Self {
+    pub(super) fn new(label: &'static str) -> Self {
         Self {
             label,
             bar: OnceLock::new(),
@@ -25,7 +25,7 @@ impl Bar {
     }
 
     /// Shows that `done` of `total` steps are done.
-    pub fn show(&self, done: usize, total: usize) {
+    pub(super) fn show(&self, done: usize, total: usize) {
         if total < WORTH_A_BAR || !std::io::stderr().is_terminal() {
             return;
         }
@@ -40,7 +40,7 @@ impl Bar {
     }
 
     /// Takes the bar off the terminal.
-    pub fn finish(&self) {
+    pub(super) fn finish(&self) {
         if let Some(bar) = self.bar.get() {
             bar.finish_and_clear();
         }

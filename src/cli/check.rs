@@ -15,7 +15,7 @@ use crate::server;
 use crate::upstream::{self, IndexReply};
 
 /// Checks a configuration; with `--connect` tries every upstream, store and redis and prints a table.
-pub fn run(arguments: &args::Check) -> Result<(), Failure> {
+pub(super) fn run(arguments: &args::Check) -> Result<(), Failure> {
     let config = serve::read(arguments.config.as_deref())?;
     println!(
         "configuration is fine: {} upstreams, {} tenants",
@@ -101,7 +101,11 @@ async fn connect(config: &Config) -> Result<Vec<Row>> {
 fn summary(reply: &IndexReply) -> String {
     match reply {
         IndexReply::Entries { index, broken, .. } => {
-            format!("{} packages without an index, {} of them broken", index.versions() + broken.len(), broken.len())
+            format!(
+                "{} packages without an index, {} of them broken",
+                index.versions() + broken.len(),
+                broken.len()
+            )
         }
         IndexReply::NotModified => "not modified".to_owned(),
         IndexReply::Text { text, .. } => format!("index of {} bytes", text.len()),

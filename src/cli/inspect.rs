@@ -15,7 +15,7 @@ use crate::index::{Found, Member};
 use crate::server;
 
 /// Prints the merged index of a tenant.
-pub fn index(arguments: &args::Index) -> Result<(), Failure> {
+pub(super) fn index(arguments: &args::Index) -> Result<(), Failure> {
     let config = serve::read(arguments.config.as_deref())?;
     let body = with_gateway(config, &arguments.tenant, |_, tenant| {
         Ok(tenant.charts().snapshot().body())
@@ -24,7 +24,7 @@ pub fn index(arguments: &args::Index) -> Result<(), Failure> {
 }
 
 /// Prints where the versions of a chart come from.
-pub fn explain(arguments: &args::Explain) -> Result<(), Failure> {
+pub(super) fn explain(arguments: &args::Explain) -> Result<(), Failure> {
     let config = serve::read(arguments.config.as_deref())?;
     let text = with_gateway(config, &arguments.tenant, |gateway, tenant| {
         explanation(
@@ -73,7 +73,7 @@ fn with_gateway<T>(
     let answer = runtime.block_on(async {
         let shared = serve::open_shared(&config).await?;
         let gateway = Gateway::build(config, &shared, None, &serve::no_progress()).await?;
-        gateway.ready().await;
+        gateway.settled().await;
         let tenant = gateway
             .tenant(&path)
             .ok_or_else(|| Error::not_found(format!("tenant `{path}` does not exist")))?;

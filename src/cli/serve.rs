@@ -27,7 +27,7 @@ use crate::server::{self, Control, Handler, Hooks, Outcome, Server, ServerOption
 const FIRST_INDEXES: Duration = Duration::from_secs(30);
 
 /// Runs the gateway until it is told to stop.
-pub fn run(arguments: &args::Serve) -> Result<(), Failure> {
+pub(super) fn run(arguments: &args::Serve) -> Result<(), Failure> {
     let config = configure(arguments)?;
     if arguments.config.is_none() {
         unpack_samples(&config.data_dir)?;
@@ -42,6 +42,7 @@ async fn serve(config: Config, arguments: &args::Serve) -> Result<()> {
     let options = ServerOptions {
         upgrade: arguments.upgrade,
         upgrade_socket: Some(config.data_dir.join("upgrade.sock")),
+        ..ServerOptions::default()
     };
     create_data_dir(&config.data_dir)?;
     let server = Server::bind(&config.server, options).await?;
@@ -52,9 +53,6 @@ async fn serve(config: Config, arguments: &args::Serve) -> Result<()> {
     let bar = Arc::new(bar::Bar::new("reading hosted packages"));
     let gateway = Gateway::build(config, &shared, None, &shown(&bar)).await?;
     bar.finish();
-    for bound in server.bound() {
-        info!(surface = ?bound.surface, address = %bound, "listening on {bound}");
-    }
     tokio::spawn(announce(gateway.clone()));
     let process = Arc::new(Process {
         gateway: ArcSwap::new(gateway),
@@ -76,33 +74,22 @@ fn shown(bar: &Arc<bar::Bar>) -> Progress {
 }
 
 /// For work that nobody watches.
-pub fn no_progress() -> Progress {
+pub(super) fn no_progress() -> Progress {
     Arc::new(|_, _| {})
 }
 
 /// Reads the configuration and lets the command line have the last word.
-pub fn configure(arguments: &args::Serve) -> Result<Config, Failure> {
-    let mut config = read(arguments.config.as_deref())?;
-    if let Some(data_dir) = &arguments.data_dir {
-        config.set_data_dir(data_dir);
-    }
-    if let Some(address) = &arguments.http {
-        config.server.http = vec![address.clone()];
-    }
-    config.offline |= arguments.offline;
-    Ok(config)
+pub(super) fn configure(arguments: &args::Serve) -> Result<Config, Failure> {
+    Ok(arguments.configuration(&|name| std::env::var(name).ok())?)
 }
 
 /// The configuration in `file`, or the embedded quick start.
-pub fn read(file: Option<&Path>) -> Result<Config, Failure> {
-    match file {
-        Some(file) => Ok(config::load(file, &|name| std::env::var(name).ok())?),
-        None => Ok(config::quick_start(Path::new("./data"))),
-    }
+pub(super) fn read(file: Option<&Path>) -> Result<Config, Failure> {
+    Ok(args::configuration(file, &|name| std::env::var(name).ok())?)
 }
 
 /// What lives as long as the process. Must run inside the runtime that serves.
-pub async fn open_shared(config: &Config) -> Result<Shared> {
+pub(super) async fn open_shared(config: &Config) -> Result<Shared> {
     let (metrics, clock) = (Arc::new(Metrics::new()), Clock::system());
     let cache = Cache::open(
         &config.cache,
@@ -153,19 +140,15 @@ fn unpack_samples(data_dir: &Path) -> Result<()> {
 
 /// Says once, when every tenant has an index, what is served and what could not be reached.
 async fn announce(gateway: Arc<Gateway>) {
-    gateway.ready().await;
+    gateway.settled().await;
     for tenant in gateway.tenants() {
         let snapshot = tenant.charts().snapshot();
         info!(tenant.name = %tenant.path(), charts = snapshot.chart_count(), versions = snapshot.versions(),
             "serving `{}` with {} charts in {} versions", tenant.path(), snapshot.chart_count(), snapshot.versions());
-        let unknown: Vec<&str> = tenant
-            .charts()
-            .unknown_members()
-            .map(|name| &**name)
-            .collect();
+        let unknown = tenant.charts().unknown_members();
         if !unknown.is_empty() {
-            warn!(tenant.name = %tenant.path(), "`{}` lacks upstream `{}`, which could not be reached yet; it is tried again",
-                tenant.path(), unknown.join("`, `"));
+            warn!(tenant.name = %tenant.path(), "`{}` lacks what could not be fetched yet and is tried again: {}",
+                tenant.path(), unknown.join("; "));
         }
         if let Freshness::Stale { age } = tenant.charts().freshness()
             && unknown.is_empty()
@@ -229,7 +212,7 @@ impl Process {
         let gateway =
             Gateway::build(config, running.shared(), Some(running), &no_progress()).await?;
         // The running one goes on serving while new upstreams are asked for the first time.
-        let _ = tokio::time::timeout(FIRST_INDEXES, gateway.ready()).await;
+        let _ = tokio::time::timeout(FIRST_INDEXES, gateway.settled()).await;
         Ok(gateway)
     }
 }

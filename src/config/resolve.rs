@@ -50,7 +50,7 @@ fn read<'c>(context: &'c Context<'c>, node: &'c tree::Node) -> Option<Config> {
         .unwrap_or_else(|| PathBuf::from("./data"));
     let cache = cache(file.take("cache"));
     let store = store(file.take("store"), &data_dir);
-    let upstreams = upstreams::read(file.take("upstreams"));
+    let upstreams = upstreams::read(file.take("upstreams").as_ref());
     let tenants = tenants::read(file.take("tenants"), &upstreams);
     let auth = auth(file.take("auth"));
     let offline = file.boolean("offline", false);

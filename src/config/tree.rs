@@ -176,8 +176,8 @@ enum Shape {
     Text(String),
     /// A number or boolean, in the parser's spelling.
     Other(String),
-    List(Vec<Spanned<Shape>>),
-    Map(Vec<(Spanned<Shape>, Spanned<Shape>)>),
+    List(Vec<Spanned<Self>>),
+    Map(Vec<(Spanned<Self>, Spanned<Self>)>),
 }
 
 impl<'de> Deserialize<'de> for Shape {

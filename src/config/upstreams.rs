@@ -18,9 +18,9 @@ enum Type {
     Later,
 }
 
-pub(super) fn read(value: Option<Value<'_>>) -> Read {
+pub(super) fn read(value: Option<&Value<'_>>) -> Read {
     let mut read = Read::default();
-    for (name, value) in value.iter().flat_map(Value::named) {
+    for (name, value) in value.into_iter().flat_map(Value::named) {
         let name: Arc<str> = Arc::from(name);
         if !is_name(&name) {
             value.mistake(

@@ -1,16 +1,17 @@
 //! One entry cleaned: Helm's rules for what is listed, and ours for what every client can read (spec/clients.md §0).
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use jiff::civil::{Date, DateTime};
 use url::Url;
 
 use super::entry::Entry;
+use super::fields::{Fields, Record, Rejection, Repair, last, shorten, wrong_type};
+use super::members::Members;
 use super::report::Reason;
 use super::text::{one_line, push_json};
+use super::time::{guess_time, is_rfc3339};
 use crate::chart::Version;
 use crate::chart::node::Node;
 use crate::digest::Digest;
@@ -21,28 +22,6 @@ const MAX_KEY: usize = 1000;
 const MAX_STEM: usize = 240;
 /// URLs kept per entry.
 const MAX_URLS: usize = 32;
-
-/// What was repaired, and how.
-pub(super) type Repair = (Reason, Box<str>);
-
-/// Why an entry is not published.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Rejection {
-    /// The version as written, where it could be read.
-    pub(super) version: Box<str>,
-    pub(super) reason: Reason,
-    pub(super) detail: Box<str>,
-}
-
-impl Rejection {
-    pub(super) fn new(reason: Reason, detail: impl Into<Box<str>>) -> Self {
-        Self {
-            version: Box::default(),
-            reason,
-            detail: detail.into(),
-        }
-    }
-}
 
 /// Where the entry's URLs come from.
 #[derive(Clone, Copy, Debug)]
@@ -65,115 +44,20 @@ pub(super) fn clean(
             "the entry is not an object",
         ));
     };
-    let mut cleaner = Cleaner {
-        fields: BTreeMap::new(),
-        repairs: Vec::new(),
-    };
-    cleaner.collect(pairs);
-    let version = match cleaner.fields.get("version") {
+    let mut fields = Fields::default();
+    fields.collect(pairs);
+    let version = match fields.fields.get("version") {
         Some(Node::Text(text) | Node::Bare(text)) => text.as_ref(),
         _ => "",
     };
     let version: Box<str> = shorten(version).into();
-    cleaner.entry(key, origin).map_err(|rejection| Rejection {
+    fields.entry(key, origin).map_err(|rejection| Rejection {
         version,
         ..rejection
     })
 }
 
-struct Cleaner<'n> {
-    fields: BTreeMap<&'n str, &'n Node<'n>>,
-    repairs: Vec<Repair>,
-}
-
-impl<'n> Cleaner<'n> {
-    fn collect(&mut self, pairs: &'n [(Cow<'n, str>, Node<'n>)]) {
-        for (key, value) in pairs {
-            match crate::chart::node::entry_shape(key) {
-                crate::chart::node::Shape::Unknown => self.note(Reason::UnknownField, key),
-                crate::chart::node::Shape::Ignored => {}
-                _ => {
-                    if self.fields.insert(key, value).is_some() {
-                        self.note(Reason::DuplicateField, key);
-                    }
-                }
-            }
-        }
-    }
-
-    fn note(&mut self, reason: Reason, detail: &str) {
-        if self.repairs.len() < 16 {
-            self.repairs.push((reason, shorten(detail).into()));
-        }
-    }
-
-    /// The text of a scalar; `None` for null.
-    fn text(&mut self, field: &str, node: &'n Node<'n>) -> Result<Option<&'n str>, Rejection> {
-        match node {
-            Node::Null => Ok(None),
-            Node::Text(text) => Ok(Some(text)),
-            Node::Bare(text) => {
-                self.note(Reason::UnquotedScalar, &format!("{field}: {text}"));
-                Ok(Some(text))
-            }
-            Node::Lost => {
-                self.note(Reason::FieldDropped, field);
-                Ok(None)
-            }
-            Node::List(_) | Node::Map(_) => Err(wrong_type(field)),
-        }
-    }
-
-    /// A one-line text field; `None` where it is absent, null or empty.
-    fn line(&mut self, field: &'static str) -> Result<Option<Cow<'n, str>>, Rejection> {
-        let Some(node) = self.fields.get(field).copied() else {
-            return Ok(None);
-        };
-        let text = self.text(field, node)?;
-        Ok(text.filter(|text| !text.is_empty()).map(one_line))
-    }
-
-    fn flag(&mut self, field: &'static str) -> Result<bool, Rejection> {
-        let (text, quoted) = match self.fields.get(field).copied() {
-            None | Some(Node::Null | Node::Lost) => return Ok(false),
-            Some(Node::Bare(text)) => (text.as_ref(), false),
-            Some(Node::Text(text)) => (text.as_ref(), true),
-            Some(Node::List(_) | Node::Map(_)) => return Err(wrong_type(field)),
-        };
-        let value = match text.to_ascii_lowercase().as_str() {
-            "true" | "yes" | "on" | "y" => Some(true),
-            "false" | "no" | "off" | "n" | "" => Some(false),
-            _ => None,
-        };
-        if quoted || value.is_none() {
-            self.note(Reason::FlagText, &format!("{field}: {text}"));
-        }
-        Ok(value.unwrap_or(false))
-    }
-
-    fn lines(&mut self, field: &'static str) -> Result<Vec<Cow<'n, str>>, Rejection> {
-        let items = match self.fields.get(field).copied() {
-            None | Some(Node::Null) => return Ok(Vec::new()),
-            Some(Node::List(items)) => items,
-            Some(_) => return Err(wrong_type(field)),
-        };
-        self.texts(field, items)
-    }
-
-    fn texts(
-        &mut self,
-        field: &str,
-        items: &'n [Node<'n>],
-    ) -> Result<Vec<Cow<'n, str>>, Rejection> {
-        let mut lines = Vec::with_capacity(items.len());
-        for item in items {
-            if let Some(text) = self.text(field, item)? {
-                lines.push(one_line(text));
-            }
-        }
-        Ok(lines)
-    }
-
+impl<'n> Fields<'n> {
     fn entry(
         mut self,
         key: &Arc<str>,
@@ -203,8 +87,7 @@ impl<'n> Cleaner<'n> {
         check_key(key, &version)?;
 
         let mut out = Members(String::with_capacity(1024));
-        let addon = self.pairs("annotations", &mut out)?;
-        debug_assert!(!addon || out.0.contains("addon.name"));
+        self.annotations(&mut out)?;
         for field in ["apiVersion", "appVersion", "condition"] {
             if let Some(text) = self.line(field)? {
                 out.text(field, &text);
@@ -271,18 +154,22 @@ impl<'n> Cleaner<'n> {
         Ok((entry, self.repairs))
     }
 
-    /// Annotations, sorted; says whether they mark a KubeVela addon.
-    fn pairs(&mut self, field: &'static str, out: &mut Members) -> Result<bool, Rejection> {
-        let pairs = match self.fields.get(field).copied() {
-            None | Some(Node::Null) => return Ok(false),
+    /// Annotations, sorted.
+    fn annotations(&mut self, out: &mut Members) -> Result<(), Rejection> {
+        const FIELD: &str = "annotations";
+        let pairs = match self.fields.get(FIELD).copied() {
+            None | Some(Node::Null) => return Ok(()),
             Some(Node::Map(pairs)) => pairs,
             // An empty list is what some template engines write for an empty map.
-            Some(Node::List(items)) if items.is_empty() => return Ok(false),
-            Some(_) => return Err(wrong_type(field)),
+            Some(Node::List(items)) if items.is_empty() => return Ok(()),
+            Some(_) => return Err(wrong_type(FIELD)),
         };
         let mut sorted = BTreeMap::new();
         for (key, value) in pairs {
-            if key.len() > MAX_KEY {
+            // Escapes make a key up to six times as long.
+            let mut written = String::new();
+            push_json(&mut written, key);
+            if written.len() > MAX_KEY {
                 self.note(Reason::FieldDropped, key);
                 continue;
             }
@@ -298,9 +185,9 @@ impl<'n> Cleaner<'n> {
             }
         }
         if sorted.is_empty() {
-            return Ok(false);
+            return Ok(());
         }
-        out.open(field, '{');
+        out.open(FIELD, '{');
         for (position, (key, value)) in sorted.iter().enumerate() {
             if position > 0 {
                 out.0.push(',');
@@ -310,7 +197,7 @@ impl<'n> Cleaner<'n> {
             push_json(&mut out.0, value);
         }
         out.0.push('}');
-        Ok(sorted.contains_key("addon.name"))
+        Ok(())
     }
 
     fn created(&mut self) -> Result<Option<(Timestamp, String)>, Rejection> {
@@ -436,49 +323,11 @@ impl<'n> Cleaner<'n> {
         Ok(item)
     }
 
-    fn records(&self, field: &'static str, null: Reason) -> Result<Vec<Record<'n>>, Rejection> {
-        let items = match self.fields.get(field).copied() {
-            None | Some(Node::Null) => return Ok(Vec::new()),
-            Some(Node::List(items)) => items,
-            Some(_) => return Err(wrong_type(field)),
-        };
-        items
-            .iter()
-            .map(|item| match item {
-                Node::Map(pairs) => Ok(pairs.as_slice()),
-                Node::Null => Err(Rejection::new(null, format!("`{field}` has a null in it"))),
-                Node::Text(_) | Node::Bare(_) | Node::Lost | Node::List(_) => {
-                    Err(wrong_type(field))
-                }
-            })
-            .collect()
-    }
-
-    fn record_text(
-        &mut self,
-        record: Record<'n>,
-        field: &str,
-        key: &str,
-    ) -> Result<Option<&'n str>, Rejection> {
-        match last(record, key) {
-            Some(node) => self.text(&format!("{field}.{key}"), node),
-            None => Ok(None),
-        }
-    }
-
-    fn unknown_keys(&mut self, record: Record<'n>, field: &str, known: &[&str]) {
-        for (key, _) in record {
-            if !known.contains(&key.as_ref()) {
-                self.note(Reason::UnknownField, &format!("{field}.{key}"));
-            }
-        }
-    }
-
     fn urls(&mut self, base: &Url) -> Result<Box<[Box<str>]>, Rejection> {
         let given = self.lines("urls")?;
         let mut urls = Vec::with_capacity(given.len());
         for text in &given {
-            match resolve(base, text) {
+            match super::urls::resolve(base, text) {
                 Some(url) if urls.len() < MAX_URLS => urls.push(url),
                 _ => self.note(Reason::UrlDropped, text),
             }
@@ -492,22 +341,6 @@ impl<'n> Cleaner<'n> {
             (Some(_), false) => Ok(urls.into()),
         }
     }
-}
-
-type Record<'n> = &'n [(Cow<'n, str>, Node<'n>)];
-
-fn last<'n>(record: Record<'n>, key: &str) -> Option<&'n Node<'n>> {
-    record
-        .iter()
-        .rev()
-        .find_map(|(name, value)| (name == key).then_some(value))
-}
-
-fn wrong_type(field: &str) -> Rejection {
-    Rejection::new(
-        Reason::FieldType,
-        format!("`{}` has the wrong type", shorten(field)),
-    )
 }
 
 /// The key becomes the archive's file name and, in YAML, a simple key.
@@ -552,166 +385,5 @@ fn import_values(node: &Node<'_>) -> Option<String> {
         }
     }
     out.push(']');
-    (items.len() > 0).then_some(out)
-}
-
-/// The absolute form of a chart URL. Helm's rule: a relative one takes over the query of the repository's URL.
-///
-/// Schemes other than http, https and oci count only where the index itself came from there, so that a remote index
-/// cannot name local files.
-fn resolve(base: &Url, text: &str) -> Option<Box<str>> {
-    let text = text.trim();
-    if text.is_empty() {
-        return None;
-    }
-    let url = match Url::parse(text) {
-        Ok(url) => url,
-        Err(url::ParseError::RelativeUrlWithoutBase) => {
-            let mut url = base.join(text).ok()?;
-            if base.query().is_some() {
-                url.set_query(base.query());
-            }
-            url
-        }
-        Err(_) => return None,
-    };
-    let usable = matches!(url.scheme(), "http" | "https" | "oci") || url.scheme() == base.scheme();
-    (usable && url.as_str().len() <= 8192).then(|| url.as_str().into())
-}
-
-/// Whether Go's `time.RFC3339` reads it.
-fn is_rfc3339(text: &str) -> bool {
-    let digits = |range: std::ops::Range<usize>| {
-        text.as_bytes()
-            .get(range)
-            .is_some_and(|part| part.iter().all(u8::is_ascii_digit))
-    };
-    let bytes = text.as_bytes();
-    let sign = |at: usize, sign: u8| bytes.get(at) == Some(&sign);
-    if !(digits(0..4)
-        && sign(4, b'-')
-        && digits(5..7)
-        && sign(7, b'-')
-        && digits(8..10)
-        && sign(10, b'T')
-        && digits(11..13)
-        && sign(13, b':')
-        && digits(14..16)
-        && sign(16, b':')
-        && digits(17..19))
-        || sign(17, b'6')
-    {
-        return false;
-    }
-    let rest = &bytes[19..];
-    let rest = match rest.strip_prefix(b".") {
-        Some(fraction) => {
-            let end = fraction
-                .iter()
-                .position(|b| !b.is_ascii_digit())
-                .unwrap_or(fraction.len());
-            if end == 0 {
-                return false;
-            }
-            &fraction[end..]
-        }
-        None => rest,
-    };
-    match rest {
-        b"Z" => true,
-        [b'+' | b'-', h1, h2, b':', m1, m2] => [h1, h2, m1, m2].into_iter().all(u8::is_ascii_digit),
-        _ => false,
-    }
-}
-
-/// Reads the times that people and other languages write; those without a zone count as UTC.
-fn guess_time(text: &str) -> Option<Timestamp> {
-    let text = text.trim();
-    if let Ok(time) = text.parse::<Timestamp>() {
-        return Some(time);
-    }
-    // Go's `Time.String()`: `2019-01-01 10:00:00.5 +0000 UTC`.
-    let mut words = text.split_whitespace();
-    if let (Some(date), Some(time), Some(zone)) = (words.next(), words.next(), words.next())
-        && let Ok(time) = format!("{date}T{time}{zone}").parse::<Timestamp>()
-    {
-        return Some(time);
-    }
-    let civil = text
-        .parse::<DateTime>()
-        .or_else(|_| text.parse::<Date>().map(DateTime::from))
-        .ok()?;
-    civil
-        .to_zoned(jiff::tz::TimeZone::UTC)
-        .ok()
-        .map(|zoned| zoned.timestamp())
-}
-
-/// At most 120 bytes of a text, for reports.
-pub(super) fn shorten(text: &str) -> &str {
-    let mut end = text.len().min(120);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
-}
-
-/// The members of a JSON object that is being written.
-#[derive(Debug, Default)]
-struct Members(String);
-
-impl Members {
-    fn key(&mut self, key: &str) {
-        if !self.0.is_empty() {
-            self.0.push(',');
-        }
-        self.0.push('"');
-        self.0.push_str(key);
-        self.0.push_str("\":");
-    }
-
-    fn text(&mut self, key: &str, text: &str) {
-        self.key(key);
-        push_json(&mut self.0, text);
-    }
-
-    fn raw(&mut self, key: &str, json: &str) {
-        self.key(key);
-        self.0.push_str(json);
-    }
-
-    fn open(&mut self, key: &str, bracket: char) {
-        self.key(key);
-        self.0.push(bracket);
-    }
-
-    fn list(&mut self, key: &str, items: &[Cow<'_, str>]) {
-        if items.is_empty() {
-            return;
-        }
-        self.open(key, '[');
-        for (position, item) in items.iter().enumerate() {
-            if position > 0 {
-                self.0.push(',');
-            }
-            push_json(&mut self.0, item);
-        }
-        self.0.push(']');
-    }
-
-    fn records(&mut self, key: &str, items: &[Self]) {
-        if items.is_empty() {
-            return;
-        }
-        self.open(key, '[');
-        for (position, item) in items.iter().enumerate() {
-            if position > 0 {
-                self.0.push(',');
-            }
-            self.0.push('{');
-            self.0.push_str(&item.0);
-            self.0.push('}');
-        }
-        self.0.push(']');
-    }
+    (!items.is_empty()).then_some(out)
 }

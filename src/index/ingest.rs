@@ -1,36 +1,33 @@
 //! From an index's text to a [`SourceIndex`]: cut, hash, reuse, and parse only what was never seen.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use serde::de::DeserializeSeed as _;
 use url::Url;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
 
-use super::clean::{Origin, Rejection, clean, shorten};
+use super::clean::{Origin, clean};
+use super::fields::{Rejection, shorten};
 use super::json;
 use super::plain;
 use super::report::Reason;
 use super::scan;
 use super::source::{ChartEntries, Lot, Outcome, SourceIndex};
+use super::whole::{no_entries, parse_whole};
 use crate::chart::node::{Node, Shape, entry_shape};
 use crate::chart::yaml::{self, MAX_ALIASES, MAX_BRACKETS};
 use crate::error::{Error, Result};
 
 /// The largest text that is read, in bytes.
 const MAX_TEXT: usize = 512 << 20;
-/// The largest text that goes to the full parser, in bytes; it needs ten times as much memory.
-const MAX_PARSED: usize = 64 << 20;
 /// The largest entry, in bytes.
 const MAX_ENTRY: usize = 1 << 20;
+/// The largest text that is read again by the full parser because a piece of it is no YAML, in bytes.
+const MAX_SECOND_LOOK: usize = 8 << 20;
 /// Versions that are read; the rest is dropped and counted.
 const MAX_VERSIONS: usize = 1_000_000;
-/// Opening brackets in all pieces that go to the full parser, and in a text that goes there whole.
+/// Opening brackets in all pieces that go to the full parser.
 const BRACKET_BUDGET: usize = 200_000;
-const MAX_PARSED_BRACKETS: usize = 20_000;
-/// Nesting of flow collections in a text that is one: the parser's time grows with its square.
-const MAX_FLOW_DEPTH: usize = 64;
 
 /// See [`SourceIndex::ingest`].
 pub(super) fn ingest(
@@ -48,7 +45,7 @@ pub(super) fn ingest(
     let seed = xxh3_64(base.as_str().as_bytes());
     let text_hash = xxh3_128_with_seed(text, seed);
     if let Some(previous) = previous.filter(|previous| previous.text_hash == text_hash) {
-        return Ok(previous.clone());
+        return Ok(previous.own());
     }
     let reader = Reader {
         base,
@@ -60,7 +57,17 @@ pub(super) fn ingest(
         lots: BTreeMap::new(),
     };
     let (lots, generated) = reader.document(text)?;
-    Ok(SourceIndex::from_lots(lots, text_hash, generated))
+    let index = SourceIndex::from_lots(lots, text_hash, generated);
+    // Tools write `generated` behind the entries: with it, versions went away too? Then the tail was lost on the way.
+    if let Some(previous) = previous.filter(|previous| previous.generated && !generated) {
+        let lost = index.lost_since(previous);
+        if lost > 0 {
+            return Err(half(&format!(
+                "its last line, `generated`, is missing, and so are {lost} versions"
+            )));
+        }
+    }
+    Ok(index)
 }
 
 type Lots = BTreeMap<Arc<str>, Arc<Lot>>;
@@ -110,9 +117,6 @@ impl Reader<'_> {
         let Some(cut) = scan::cut(text).filter(skeleton_is_sound) else {
             return self.whole(text, None);
         };
-        if self.previous.is_some_and(|previous| previous.generated) && !cut.generated {
-            return Err(half("its last line, `generated`, is missing"));
-        }
         let (generated, open_end) = (cut.generated, cut.open_end);
         let last = cut.charts.last().map(|(key, _)| key.to_string());
         for (key, items) in cut.charts {
@@ -122,6 +126,10 @@ impl Reader<'_> {
         if open_end
             && let Some(lot) = last.and_then(|key| self.lots.get(key.as_str()))
             && let Some((_, Outcome::Dropped(rejection))) = lot.pieces.last()
+            && matches!(
+                rejection.reason,
+                Reason::Syntax | Reason::NameMissing | Reason::VersionMissing | Reason::UrlsMissing
+            )
         {
             return Err(half(&format!(
                 "it ends in the middle of an entry ({})",
@@ -157,15 +165,15 @@ impl Reader<'_> {
     }
 
     /// Any other form, through the full parser. `cut` is what is returned where the text is not sound.
-    fn whole(mut self, text: &[u8], cut: Option<(Lots, bool)>) -> Result<(Lots, bool)> {
+    fn whole(mut self, text: &[u8], mut cut: Option<(Lots, bool)>) -> Result<(Lots, bool)> {
+        if let Some(cut) = cut.take_if(|_| text.len() > MAX_SECOND_LOOK) {
+            return Ok(cut);
+        }
         let document = match parse_whole(text) {
             Ok(document) => document,
             Err(error) => return cut.ok_or(error),
         };
         let generated = document.generated;
-        if self.previous.is_some_and(|previous| previous.generated) && !generated {
-            return Err(half("its last line, `generated`, is missing"));
-        }
         for (key, items) in document.charts {
             match items {
                 Some(items) => self.parsed_chart(&key, &items),
@@ -338,10 +346,6 @@ fn half(why: &str) -> Error {
     Error::unavailable(format!("the index is not complete: {why}"))
 }
 
-fn no_entries() -> Error {
-    Error::invalid("the document has no `entries`, so it is not the index of a chart repository")
-}
-
 fn too_large(bytes: usize) -> Rejection {
     Rejection::new(
         Reason::TooLarge,
@@ -387,136 +391,6 @@ fn read_item(text: &str) -> Result<Node<'static>, Rejection> {
             "the entry is not an object",
         )),
     }
-}
-
-/// A document that was read whole.
-struct Whole {
-    charts: Vec<(Cow<'static, str>, Option<Vec<Node<'static>>>)>,
-    generated: bool,
-}
-
-fn parse_whole(text: &[u8]) -> Result<Whole> {
-    let not_yaml = |detail: &str| {
-        Error::invalid(format!(
-            "the index is neither YAML nor JSON: {}",
-            shorten(detail)
-        ))
-    };
-    let text = std::str::from_utf8(text).map_err(|error| not_yaml(&error.to_string()))?;
-    if text.len() > MAX_PARSED {
-        return Err(Error::invalid(format!(
-            "the index has {} bytes in a form that is not Helm's, more than {MAX_PARSED}",
-            text.len()
-        )));
-    }
-    let brackets = if text.trim_start().starts_with('{') {
-        check_flow_depth(text)?;
-        usize::MAX
-    } else {
-        MAX_PARSED_BRACKETS
-    };
-    yaml::guard(text.as_bytes(), brackets, MAX_ALIASES * 8)
-        .map_err(|error| Error::invalid(format!("the index is not read: {}", error.message())))?;
-    let text = first_document(text);
-    let seed = |shape| yaml::Seed(shape).deserialize(serde_yaml::Deserializer::from_str(text));
-    let kinds = seed(Shape::Any);
-    // Typed reading keeps the text of numbers; where some type is wrong, the untyped reading tells which entry it is.
-    let node = match (seed(Shape::Record(document_shape)), kinds) {
-        (Ok(mut node), Ok(kinds)) => {
-            node.adopt_kinds(&kinds);
-            node
-        }
-        (Ok(node), Err(_)) | (Err(_), Ok(node)) => node,
-        (Err(error), Err(_)) => return Err(not_yaml(&error.to_string())),
-    };
-    let Node::Map(pairs) = node else {
-        return Err(not_yaml("it is a single text or list"));
-    };
-    let generated = pairs.iter().any(|(key, _)| key == "generated");
-    let entries = pairs.into_iter().rev().find(|(key, _)| key == "entries");
-    let charts = match entries {
-        None => return Err(no_entries()),
-        Some((_, Node::Null)) => Vec::new(),
-        Some((_, Node::Map(charts))) => charts,
-        Some(_) => return Err(not_yaml("`entries` is not a map")),
-    };
-    let charts = charts
-        .into_iter()
-        .map(|(key, list)| match list {
-            Node::Null => (key, Some(Vec::new())),
-            Node::List(items) => (key, Some(items)),
-            Node::Text(_) | Node::Bare(_) | Node::Lost | Node::Map(_) => (key, None),
-        })
-        .collect();
-    Ok(Whole { charts, generated })
-}
-
-fn document_shape(key: &str) -> Shape {
-    match key {
-        "entries" => Shape::Record(|_| Shape::Records(entry_shape)),
-        _ => Shape::Ignored,
-    }
-}
-
-/// Clients read the first document of a stream and ignore the rest.
-fn first_document(text: &str) -> &str {
-    let mut seen = false;
-    let mut start = 0;
-    for line in text.split_inclusive('\n') {
-        let marker = line.trim_end();
-        if seen && matches!(marker, "---" | "...") {
-            return &text[..start];
-        }
-        seen |= !matches!(marker, "" | "---") && !marker.starts_with(['#', '%']);
-        start += line.len();
-    }
-    text
-}
-
-/// Follows the tokens of a text that is one flow collection, and refuses deep nesting.
-fn check_flow_depth(text: &str) -> Result<()> {
-    let bytes = text.as_bytes();
-    let (mut depth, mut at) = (0_usize, 0);
-    // Whether a quote here starts a quoted scalar, rather than being part of a plain one.
-    let mut fresh = true;
-    while let Some(byte) = bytes.get(at).copied() {
-        at += 1;
-        match byte {
-            b'[' | b'{' => {
-                depth += 1;
-                fresh = true;
-                if depth > MAX_FLOW_DEPTH {
-                    return Err(Error::invalid(format!(
-                        "the index is nested deeper than {MAX_FLOW_DEPTH} levels"
-                    )));
-                }
-            }
-            b']' | b'}' => {
-                depth = depth.saturating_sub(1);
-                fresh = true;
-            }
-            b',' => fresh = true,
-            b':' if bytes.get(at).is_none_or(|b| b" \t\r\n[]{},\"'".contains(b)) => fresh = true,
-            b'"' if fresh => {
-                while let Some(byte) = bytes.get(at) {
-                    at += if *byte == b'\\' { 2 } else { 1 };
-                    if *byte == b'"' {
-                        break;
-                    }
-                }
-                fresh = true;
-            }
-            b'\'' if fresh => {
-                at = memchr::memchr(b'\'', &bytes[at..]).map_or(bytes.len(), |end| at + end + 1);
-            }
-            b'#' if at < 2 || bytes[at - 2].is_ascii_whitespace() => {
-                at = memchr::memchr(b'\n', &bytes[at..]).map_or(bytes.len(), |end| at + end);
-            }
-            b' ' | b'\t' | b'\r' | b'\n' => {}
-            _ => fresh = false,
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -5,8 +5,11 @@ use std::path::PathBuf;
 
 use proptest::prelude::*;
 
+use serde::de::DeserializeSeed as _;
+
+use super::super::report::Tally;
+use super::super::whole::document_shape;
 use super::*;
-use crate::index::report::Tally;
 
 const DIGEST: &str = "61e12e6fd1e0a2a3a6e5a2d3a8d7f5d9e3a1b1c0d0e0f0a0b0c0d0e0f0a0b0c0";
 
@@ -81,12 +84,13 @@ fn a_plain_entry_is_kept_with_absolute_urls_and_a_sorted_fragment() {
         DIGEST.to_uppercase()
     ));
     let entry = &index.get("a").expect("a").entries()[0];
+    let urls: Vec<&str> = entry.urls.iter().map(|url| &**url).collect();
     assert_eq!(
-        *entry.urls,
+        urls,
         [
-            "https://charts.example.com/stable/a-1.2.3.tgz".into(),
-            "https://other.example.com/x%20y+z.tgz?q=1".into(),
-            "oci://h/a:1.2.3".into()
+            "https://charts.example.com/stable/a-1.2.3.tgz",
+            "https://other.example.com/x%20y+z.tgz?q=1",
+            "oci://h/a:1.2.3"
         ]
     );
     assert_eq!(
@@ -315,19 +319,26 @@ fn an_empty_index_is_an_index() {
 
 #[test]
 fn half_an_index_is_refused_where_it_shows() {
-    let entry = "  - name: a\n    urls:\n    - a-1.0.0.tgz\n    version: 1.0.0\n";
-    let whole =
-        format!("apiVersion: v1\nentries:\n  a:\n{entry}generated: \"2024-01-01T00:00:00Z\"\n");
-    let first = read(&whole);
-    let half = format!("apiVersion: v1\nentries:\n  a:\n{entry}");
+    let entry =
+        |version: &str| format!("  - name: a\n    urls:\n    - a.tgz\n    version: {version}\n");
+    let top = "apiVersion: v1\nentries:\n  a:\n";
+    let both = format!("{top}{}{}", entry("1.0.0"), entry("0.9.0"));
+    let first = read(&format!("{both}generated: \"2024-01-01T00:00:00Z\"\n"));
+    let half = format!("{top}{}", entry("1.0.0"));
     let error = ingest(half.as_bytes(), &base(), Some(&first)).expect_err("half");
     assert!(
         error.message().contains("not complete") && error.is_transient(),
         "{error}"
     );
+    // Without anything lost, or anything to compare with, it is another tool's index.
+    assert_eq!(
+        ingest(both.as_bytes(), &base(), Some(&first))
+            .expect("index")
+            .versions(),
+        2
+    );
     read(&half);
-    let cut = "apiVersion: v1\nentries:\n  a:\n  - name: a\n    urls:\n    - a-1.0";
-    assert!(refusal(cut).contains("not complete"));
+    assert!(refusal(&format!("{top}  - name: a\n    urls:\n    - a-1.0")).contains("not complete"));
 }
 
 #[test]
@@ -493,7 +504,7 @@ fn real_indexes_read_the_same_in_every_way() {
         }
         // A restart changes nothing.
         let kept =
-            crate::index::kept::from_bytes(&crate::index::kept::to_bytes(&index)).expect("kept");
+            super::super::kept::from_bytes(&super::super::kept::to_bytes(&index)).expect("kept");
         assert_same(&index, &kept, &name);
     }
 }

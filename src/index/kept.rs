@@ -10,8 +10,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::clean::Rejection;
 use super::entry::Entry;
+use super::fields::Rejection;
 use super::map::Map;
 use super::report::Reason;
 use super::source::{ChartEntries, Duplicate, Lot, Outcome, SourceIndex};
@@ -258,7 +258,6 @@ impl<'a> Reader<'a> {
         Some(items)
     }
 
-    #[expect(clippy::type_complexity, reason = "the two halves of one record")]
     fn chart(&mut self, name: &Arc<str>) -> Option<(Option<Arc<ChartEntries>>, Option<Lot>)> {
         let pool = self.many(|input| input.entry(name).map(Arc::new))?;
         let chart = self.list(&pool)?;

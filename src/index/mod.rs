@@ -12,11 +12,13 @@
 
 mod clean;
 mod entry;
+mod fields;
 pub mod filter;
 mod ingest;
 mod json;
 pub mod kept;
 mod map;
+mod members;
 mod merge;
 mod plain;
 mod render;
@@ -27,6 +29,9 @@ mod source;
 #[cfg(test)]
 mod testing;
 mod text;
+mod time;
+mod urls;
+mod whole;
 
 pub use self::entry::Entry;
 pub use self::filter::Selection;

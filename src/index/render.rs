@@ -68,10 +68,18 @@ impl Style {
     pub(super) fn chart<'e>(
         self,
         name: &str,
-        entries: impl ExactSizeIterator<Item = &'e Arc<Entry>>,
+        entries: impl ExactSizeIterator<Item = &'e Arc<Entry>> + Clone,
     ) -> String {
         let shown = self.shown(entries.len());
-        let mut out = String::new();
+        // One allocation of nearly the right size: the text stays in memory for as long as the chart does.
+        let sizes = entries.clone().take(shown).map(|entry| {
+            let name = entry.name.len() + entry.version.as_str().len() + 32;
+            match self.fields {
+                Fields::Full => entry.fragment.len() + name,
+                Fields::Slim => 256 + name,
+            }
+        });
+        let mut out = String::with_capacity(sizes.sum::<usize>() + name.len() + 16);
         match self.format {
             Format::Json => out.push(','),
             Format::Yaml => out.push_str("  "),
@@ -116,6 +124,7 @@ impl Style {
         if self.format == Format::Json {
             out.push(']');
         }
+        out.shrink_to_fit();
         out
     }
 }

@@ -302,3 +302,7 @@ fn merged(members: &[Member], style: Style, previous: Option<&Map<ChartView>>) -
         Some((Arc::clone(name), view))
     }))
 }
+
+#[cfg(test)]
+#[path = "snapshot_tests.rs"]
+mod tests;

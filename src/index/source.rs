@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use url::Url;
 
-use super::clean::Rejection;
-use super::clean::Repair;
 use super::entry::Entry;
+use super::fields::{Rejection, Repair};
 use super::map::Map;
 use super::report::{Reason, SourceReport};
 use crate::chart::version::Parts;
@@ -18,8 +17,11 @@ use crate::error::Result;
 #[derive(Debug)]
 pub struct ChartEntries {
     pub(super) entries: Box<[Arc<Entry>]>,
-    pub(super) alternates: Box<[(Box<str>, Box<[Digest]>)]>,
+    pub(super) alternates: Box<[Alternates]>,
 }
+
+/// A version with the digests that its duplicates name.
+pub(super) type Alternates = (Box<str>, Box<[Digest]>);
 
 impl ChartEntries {
     /// Newest first: precedence, then `created`, then text.
@@ -59,7 +61,7 @@ impl ChartEntries {
         });
         let mut kept: Vec<Arc<Entry>> = Vec::with_capacity(entries.len());
         let mut duplicates = Vec::new();
-        let mut alternates: Vec<(Box<str>, Box<[Digest]>)> = Vec::new();
+        let mut alternates: Vec<Alternates> = Vec::new();
         for entry in entries {
             let Some(winner) = kept
                 .last()
@@ -361,6 +363,18 @@ impl SourceIndex {
     /// Whether `other` came from the very same text and URL.
     pub fn same_text(&self, other: &Self) -> bool {
         self.text_hash != 0 && self.text_hash == other.text_hash
+    }
+
+    /// What the source's own index has, without versions that were carried over.
+    pub(super) fn own(&self) -> Self {
+        if self.own_versions() == self.versions {
+            return self.clone();
+        }
+        let lots = self
+            .lots
+            .iter()
+            .map(|(name, lot)| (Arc::clone(name), Arc::clone(lot)));
+        Self::from_lots(lots.collect(), self.text_hash, self.generated)
     }
 
     /// Puts an index together from what was read about each chart.

@@ -4,17 +4,17 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use percent_encoding::percent_decode_str;
 use tokio::time::Instant;
 use url::Url;
 
 use super::clients::{Clients, Identity};
+use super::credentials::{anonymous, userinfo};
 use super::fault::{self, Failure};
 use super::guard;
 use super::reply::{self, BodyContext, Reply};
 use super::retry::retry_after;
 use crate::clock::Clock;
-use crate::config::{self, Secret, UpstreamAuth};
+use crate::config::{self, UpstreamAuth};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{HeaderMap, StatusCode, header};
 use crate::metrics::Metrics;
@@ -289,25 +289,4 @@ impl fmt::Debug for Client {
 
 fn is_redirect(status: StatusCode) -> bool {
     matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
-}
-
-/// The credentials in a URL (`https://user:password@host/`).
-fn userinfo(url: &Url) -> Option<UpstreamAuth> {
-    if url.username().is_empty() && url.password().is_none() {
-        return None;
-    }
-    let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
-    Some(UpstreamAuth::Basic(
-        decode(url.username()),
-        Secret::new(decode(url.password().unwrap_or_default())),
-    ))
-}
-
-/// The URL without its credentials.
-fn anonymous(url: &Url) -> Url {
-    let mut url = url.clone();
-    // Both fail only for URLs without a host, which have no credentials.
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
-    url
 }

@@ -6,6 +6,7 @@
 
 mod client;
 mod clients;
+mod credentials;
 mod fault;
 mod guard;
 mod proxies;

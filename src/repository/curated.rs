@@ -69,6 +69,10 @@ impl ChartRepository for Curated {
         self.inner.freshness()
     }
 
+    fn failure(&self) -> Option<String> {
+        self.inner.failure()
+    }
+
     async fn settled(&self) {
         self.inner.settled().await;
     }

@@ -31,9 +31,8 @@ pub struct Group {
     members: Vec<GroupMember>,
     style: Style,
     published: ArcSwap<Published>,
-    ready: watch::Sender<bool>,
-    /// Every member has an index or has failed to get one: what is merged now is no half of an index.
-    settled: AtomicBool,
+    /// Every member has an index or has failed to get one, and that is published: it is no half of an index.
+    settled: watch::Sender<bool>,
     /// Serialises merges; held for computation only.
     merging: std::sync::Mutex<()>,
     changed: Notify,
@@ -105,8 +104,7 @@ impl Group {
             members,
             style,
             published: ArcSwap::from_pointee(Published::new(empty)),
-            ready: watch::Sender::new(false),
-            settled: AtomicBool::new(false),
+            settled: watch::Sender::new(false),
             merging: std::sync::Mutex::new(()),
             changed: Notify::new(),
             gzip_wanted: AtomicBool::new(false),
@@ -131,11 +129,12 @@ impl Group {
         for member in &self.members {
             member.repository.settled().await;
         }
-        self.settled.store(true, Ordering::Release);
         loop {
             if let Err(failure) = self.publish().await {
                 error!(tenant.name = %self.tenant, error = %failure.chain(), "cannot publish the index of `{}`", self.tenant);
             }
+            self.settled
+                .send_if_modified(|settled| !std::mem::replace(settled, true));
             // Someone may be uploading hundreds of charts: the expensive forms wait until it is quiet.
             while tokio::time::timeout(QUIET, self.changed.notified())
                 .await
@@ -171,15 +170,15 @@ impl Group {
         self.published.load().snapshot.clone()
     }
 
-    /// Whether an index has been published.
+    /// Whether an index has been published: all members have settled, and at least one of them has an index.
     pub fn is_ready(&self) -> bool {
-        *self.ready.borrow()
+        *self.settled.borrow() && self.freshness() != Freshness::Unknown
     }
 
-    /// Waits until an index has been published. Cancel-safe.
-    pub async fn ready(&self) {
+    /// Waits until every member has an index or has failed to get one, and the result is published. Cancel-safe.
+    pub async fn settled(&self) {
         // The sender lives in `self`, so this ends only with the value being true.
-        let _ = self.ready.subscribe().wait_for(|ready| *ready).await;
+        let _ = self.settled.subscribe().wait_for(|settled| *settled).await;
     }
 
     /// A compressed form, if it is prepared. The first wish for one starts its preparation.
@@ -223,12 +222,19 @@ impl Group {
         }
     }
 
-    /// Members whose index was never learned.
-    pub fn unknown_members(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.members
+    /// Members whose index was never learned, each with the reason.
+    pub fn unknown_members(&self) -> Vec<String> {
+        let unknown = self
+            .members
             .iter()
-            .filter(|member| member.repository.freshness() == Freshness::Unknown)
-            .map(|member| member.repository.label())
+            .filter(|member| member.repository.freshness() == Freshness::Unknown);
+        unknown
+            .map(|member| {
+                let never =
+                    || format!("upstream `{}` was not asked yet", member.repository.label());
+                member.repository.failure().unwrap_or_else(never)
+            })
+            .collect()
     }
 
     /// The archive or provenance file that the merged index calls `file`.
@@ -274,10 +280,6 @@ impl Group {
             debug!(tenant.name = %self.tenant, versions = published.snapshot.versions(), "published the index of `{}`", self.tenant);
         }
         self.published.store(Arc::new(published));
-        if self.settled.load(Ordering::Acquire) {
-            self.ready
-                .send_if_modified(|ready| !std::mem::replace(ready, true));
-        }
     }
 
     /// One contiguous body and the compressed forms that somebody has asked for before.

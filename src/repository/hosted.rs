@@ -78,6 +78,10 @@ impl ChartRepository for HostedRepository {
         }
     }
 
+    fn failure(&self) -> Option<String> {
+        None
+    }
+
     async fn settled(&self) {}
 
     async fn archive(&self, entry: &Arc<Entry>) -> Result<Artifact> {

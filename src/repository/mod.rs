@@ -46,6 +46,9 @@ pub trait ChartRepository: Debug + Send + Sync {
     /// How current the index is.
     fn freshness(&self) -> Freshness;
 
+    /// Why the last attempt to learn or confirm the index failed, while that lasts.
+    fn failure(&self) -> Option<String>;
+
     /// Waits until the index is known or the first attempt to learn it has failed. Cancel-safe.
     async fn settled(&self);
 

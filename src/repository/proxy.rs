@@ -541,6 +541,14 @@ impl ChartRepository for Proxy {
         }
     }
 
+    fn failure(&self) -> Option<String> {
+        self.state
+            .load()
+            .failure
+            .as_ref()
+            .map(|failure| failure.message.clone())
+    }
+
     async fn settled(&self) {
         // The sender lives in `self`, so this ends only with the value being true.
         let _ = self.settled.subscribe().wait_for(|settled| *settled).await;

@@ -11,11 +11,8 @@ use tokio::time::timeout;
 use crate::error::{Error, Result};
 use crate::http::{RequestBody, header};
 
-/// How long a client may pause within a body.
-pub(super) const READ_TIME: Duration = Duration::from_secs(60);
-/// How long, and how much of, an unread body is read after the answer, so that the answer arrives: closing a connection
-/// with unread bytes resets it, and the reset destroys what is on its way.
-const DISCARD_TIME: Duration = Duration::from_secs(3);
+/// How much of an unread body is read after the answer, so that the answer arrives: closing a connection with unread bytes
+/// resets it, and the reset destroys what is on its way.
 const DISCARD_BYTES: usize = 1 << 30;
 /// Up to this length an unread body is worth reading to keep the connection.
 const KEEP_LENGTH: u64 = 1 << 20;
@@ -23,6 +20,7 @@ const KEEP_LENGTH: u64 = 1 << 20;
 /// The body of the request that a session has read the head of.
 pub(super) struct Incoming<'a> {
     session: &'a mut ServerSession,
+    patience: Duration,
     length: Option<u64>,
     wants_continue: bool,
     broken: bool,
@@ -42,7 +40,7 @@ pub(super) enum Rest {
 }
 
 impl<'a> Incoming<'a> {
-    pub(super) fn new(session: &'a mut ServerSession) -> Self {
+    pub(super) fn new(session: &'a mut ServerSession, patience: Duration) -> Self {
         let version = session.req_header().version;
         let headers = &session.req_header().headers;
         let value = |name| headers.get(name).and_then(|value| value.to_str().ok());
@@ -58,6 +56,7 @@ impl<'a> Incoming<'a> {
             wants_continue: wants_continue && !empty && version == Version::HTTP_11,
             length: if empty { Some(0) } else { announced },
             session,
+            patience,
             broken: false,
         }
     }
@@ -83,11 +82,12 @@ impl<'a> Incoming<'a> {
                 .map_err(|err| gone(err.to_string()))?;
         }
         // pingora's own read timeout works for HTTP/1.1 only.
-        match timeout(READ_TIME, self.session.read_request_body()).await {
+        match timeout(self.patience, self.session.read_request_body()).await {
             Ok(Ok(chunk)) => Ok(chunk),
             Ok(Err(err)) => Err(gone(err.to_string())),
             Err(_) => Err(Error::invalid(format!(
-                "the client sent nothing of its request body for {READ_TIME:?}"
+                "the client sent nothing of its request body for {:?}",
+                self.patience
             ))),
         }
     }
@@ -117,7 +117,7 @@ impl RequestBody for Incoming<'_> {
 }
 
 /// Reads and drops what is left of a request body. False: the client is still sending, or has gone.
-pub(super) async fn discard(session: &mut ServerSession) -> bool {
+pub(super) async fn discard(session: &mut ServerSession, at_most: Duration) -> bool {
     let all = async {
         let mut bytes = 0;
         while bytes < DISCARD_BYTES {
@@ -129,7 +129,7 @@ pub(super) async fn discard(session: &mut ServerSession) -> bool {
         }
         false
     };
-    timeout(DISCARD_TIME, all).await.unwrap_or(false)
+    timeout(at_most, all).await.unwrap_or(false)
 }
 
 fn is_done(session: &mut ServerSession) -> bool {

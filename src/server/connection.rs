@@ -1,14 +1,12 @@
-//! One connection from its first byte to its last: counted, capped, recognised as HTTP/1.1 or h2c, cut when the server ends.
+//! One connection from its first byte to its last: counted, recognised as HTTP/1.1 or h2c, served by pingora, cut when it
+//! waits too long or the server ends.
 //!
 //! pingora's own look for the h2c preface waits for 24 bytes without a limit, so that `GET / HTTP/1.0` or silence hang;
 //! [`Front`] looks first and tells pingora which protocol it is.
 
-use std::future::Future;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use pingora::apps::{HttpServerOptions, ServerApp};
@@ -16,16 +14,10 @@ use pingora::protocols::l4::stream::Stream as PlainStream;
 use pingora::protocols::{ALPN, Stream};
 use pingora::server::ShutdownWatch;
 use tokio::io::AsyncReadExt as _;
-use tokio::sync::{Notify, watch};
-use tokio::time::{sleep, timeout};
 
-use super::Handler;
+use super::registry::{Registry, Watch};
 use super::tls::ClientSubject;
-
-/// How long a request's head may take from the first byte that we wait for.
-pub(super) const HEAD_TIME: Duration = Duration::from_secs(30);
-/// How long a connection may be idle between requests. Above the 60 s that load balancers keep theirs for.
-pub(super) const IDLE_TIME: Duration = Duration::from_secs(75);
+use super::{Handler, Times};
 
 const H2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -33,83 +25,44 @@ const H2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 pub(super) struct Front {
     pub(super) handler: Arc<dyn Handler>,
     pub(super) ids: RequestIds,
-    /// How long an idle connection may still send a request after drain began.
-    linger: Duration,
-    tracker: Arc<Tracker>,
-    kill: watch::Receiver<bool>,
+    pub(super) times: Times,
+    registry: Arc<Registry>,
     http1: HttpServerOptions,
     http2: HttpServerOptions,
 }
 
 impl Front {
-    pub(super) fn new(
-        handler: Arc<dyn Handler>,
-        tracker: Arc<Tracker>,
-        kill: watch::Receiver<bool>,
-        linger: Duration,
-    ) -> Self {
+    pub(super) fn new(handler: Arc<dyn Handler>, registry: Arc<Registry>, times: Times) -> Self {
         let options = |h2c| {
             let mut options = HttpServerOptions::default();
             options.h2c = h2c;
-            options.h2_idle_timeout = Some(IDLE_TIME);
+            options.h2_idle_timeout = Some(times.idle);
             options
         };
         Self {
             handler,
             ids: RequestIds::new(),
-            linger,
-            tracker,
-            kill,
+            times,
+            registry,
             http1: options(false),
             http2: options(true),
         }
     }
 
-    /// Resolves when every connection is to be cut.
-    pub(super) async fn killed(&self) {
-        let mut kill = self.kill.clone();
-        let _ = kill.wait_for(|kill| *kill).await;
-    }
-
-    /// Waits for something a client sends: at most `limit`, and once drain has begun at most [`Self::linger`] more, so that
-    /// a request already on its way is answered instead of met by a closed connection.
-    pub(super) async fn patiently<T>(
-        &self,
-        shutdown: &ShutdownWatch,
-        limit: Duration,
-        work: impl Future<Output = T>,
-    ) -> Option<T> {
-        let mut work = pin!(timeout(limit, work));
-        let mut watch = shutdown.clone();
-        // `wait_for` yields a guard that must not cross an await.
-        let draining = async move {
-            let _ = watch.wait_for(|draining| *draining).await;
-        };
-        tokio::select! {
-            biased;
-            done = &mut work => done.ok(),
-            () = draining => timeout(self.linger, work).await.ok()?.ok(),
-        }
-    }
-
-    async fn serve(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) {
+    async fn serve(self: &Arc<Self>, watch: Arc<Watch>, stream: Stream, shutdown: &ShutdownWatch) {
         let (stream, h2c) = if stream.get_ssl_digest().is_some() {
             (stream, false)
         } else {
-            let looked = self
-                .patiently(shutdown, HEAD_TIME, look_for_h2c(stream))
-                .await;
-            let Some(Some(found)) = looked else { return };
+            let Some(found) = look_for_h2c(stream).await else {
+                return;
+            };
             found
         };
-        let http2 = h2c || matches!(stream.selected_alpn_proto(), Some(ALPN::H2));
-        let connection = Arc::new(Connection::new(self.clone(), &stream, h2c));
-        let served = connection.process_new(stream, shutdown);
-        tokio::select! {
-            biased;
-            _ = served => {}
-            () = connection.unused(), if http2 => {}
+        if h2c || matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
+            watch.speaks_http2();
         }
+        let connection = Arc::new(Connection::new(self.clone(), watch, &stream, h2c));
+        connection.process_new(stream, shutdown).await;
     }
 }
 
@@ -120,11 +73,11 @@ impl ServerApp for Front {
         stream: Stream,
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
-        let _open = self.tracker.enter()?;
+        let entry = self.registry.enter()?;
         tokio::select! {
             biased;
-            () = self.killed() => {}
-            () = self.serve(stream, shutdown) => {}
+            () = self.serve(entry.watch.clone(), stream, shutdown) => {}
+            () = entry.watch.is_cut() => {}
         }
         None
     }
@@ -148,14 +101,14 @@ async fn look_for_h2c(stream: Stream) -> Option<(Stream, bool)> {
 /// What the requests of one connection share.
 pub(super) struct Connection {
     pub(super) front: Arc<Front>,
+    pub(super) watch: Arc<Watch>,
     pub(super) peer: Option<SocketAddr>,
     pub(super) subject: Option<Arc<str>>,
     h2c: bool,
-    requests: AtomicU32,
 }
 
 impl Connection {
-    fn new(front: Arc<Front>, stream: &Stream, h2c: bool) -> Self {
+    fn new(front: Arc<Front>, watch: Arc<Watch>, stream: &Stream, h2c: bool) -> Self {
         let socket = stream.get_socket_digest();
         let peer = socket.and_then(|socket| socket.peer_addr()?.as_inet().copied());
         let subject = stream.get_ssl_digest().and_then(|tls| {
@@ -164,10 +117,10 @@ impl Connection {
         });
         Self {
             front,
+            watch,
             peer,
             subject,
             h2c,
-            requests: AtomicU32::new(0),
         }
     }
 
@@ -176,87 +129,6 @@ impl Connection {
             &self.front.http2
         } else {
             &self.front.http1
-        }
-    }
-
-    /// Whether this is the connection's first request; counts it.
-    pub(super) fn count_request(&self) -> bool {
-        self.requests.fetch_add(1, Ordering::Relaxed) == 0
-    }
-
-    /// Whether a request came before.
-    pub(super) fn is_reused(&self) -> bool {
-        self.requests.load(Ordering::Relaxed) > 0
-    }
-
-    /// Resolves for an HTTP/2 connection that sends no request: pingora's idle time starts only after the preface.
-    async fn unused(&self) {
-        sleep(IDLE_TIME).await;
-        if self.is_reused() {
-            std::future::pending::<()>().await;
-        }
-    }
-}
-
-/// Counts open connections and refuses those above the cap.
-#[derive(Debug)]
-pub(super) struct Tracker {
-    open: AtomicUsize,
-    max: usize,
-    ended: Notify,
-    refused: AtomicU64,
-}
-
-impl Tracker {
-    pub(super) fn new(max: usize) -> Self {
-        Self {
-            open: AtomicUsize::new(0),
-            max,
-            ended: Notify::new(),
-            refused: AtomicU64::new(0),
-        }
-    }
-
-    pub(super) fn open(&self) -> usize {
-        self.open.load(Ordering::SeqCst)
-    }
-
-    /// Resolves when no connection is open.
-    pub(super) async fn none_open(&self) {
-        loop {
-            let mut ended = pin!(self.ended.notified());
-            ended.as_mut().enable();
-            if self.open() == 0 {
-                return;
-            }
-            ended.await;
-        }
-    }
-
-    fn enter(self: &Arc<Self>) -> Option<Open> {
-        let open = Open(self.clone());
-        if self.open.fetch_add(1, Ordering::SeqCst) < self.max {
-            return Some(open);
-        }
-        let refused = self.refused.fetch_add(1, Ordering::Relaxed);
-        // The first, then every thousandth: an attack must not fill the log as well.
-        if refused.is_multiple_of(1000) {
-            tracing::warn!(
-                "{} connections are open, the most that the limit of open files allows; refusing more",
-                self.max
-            );
-        }
-        None
-    }
-}
-
-/// One open connection.
-struct Open(Arc<Tracker>);
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        if self.0.open.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.0.ended.notify_waiters();
         }
     }
 }
@@ -282,9 +154,31 @@ impl RequestIds {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let count = self.next.fetch_add(1, Ordering::Relaxed);
         // An odd factor maps counts one to one, so that neighbours look different.
-        let both =
-            u128::from(self.prefix) << 64 | u128::from(count.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let digit = |at: u32| char::from(DIGITS[(both >> (124 - 4 * at)) as usize & 15]);
-        (0..32).map(digit).collect()
+        let count = count.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mut text = String::with_capacity(32);
+        for byte in self
+            .prefix
+            .to_be_bytes()
+            .into_iter()
+            .chain(count.to_be_bytes())
+        {
+            text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+            text.push(char::from(DIGITS[usize::from(byte & 15)]));
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn request_ids_are_hexadecimal_and_differ() {
+        let ids = RequestIds::new();
+        let made: std::collections::HashSet<_> = (0..1000).map(|_| ids.make()).collect();
+        assert_eq!(made.len(), 1000);
+        let hexadecimal = |id: &String| id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit());
+        assert!(made.iter().all(hexadecimal));
     }
 }

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use super::Outcome;
 use super::body::{self, Incoming, Rest};
-use super::connection::{Connection, HEAD_TIME, IDLE_TIME};
+use super::connection::Connection;
 use super::head;
 use super::respond::{self, Asked, Written};
 use crate::http::{Method, Request, Response, StatusCode};
@@ -24,6 +24,8 @@ use crate::http::{Method, Request, Response, StatusCode};
 /// Receive windows that let uploads over long links run at speed; the connection's bounds what one client can make us hold.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
+/// pingora's value for a connection that is kept without a timer of its own: the registry watches idle ones.
+const NO_TIMER: u64 = 0;
 /// How long the rest of a head that was refused is read, so that the refusal arrives.
 const REFUSAL_TIME: Duration = Duration::from_secs(1);
 const REFUSAL_BYTES: usize = 4 << 20;
@@ -39,8 +41,8 @@ impl HttpServerApp for Connection {
             // A stream runs on a task of its own, which outlives its connection.
             tokio::select! {
                 biased;
-                () = self.front.killed() => {}
-                () = self.answer_http2(&mut session, shutdown) => {}
+                () = self.answer_http2(&mut session) => {}
+                () = self.watch.is_cut() => {}
             }
             return None;
         }
@@ -65,35 +67,30 @@ impl Connection {
         mut session: ServerSession,
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
-        // 1. The head, within a total time: pingora's timeout is per read.
-        let limit = match self.is_reused() {
-            true => IDLE_TIME + HEAD_TIME,
-            false => HEAD_TIME,
-        };
-        let read = self
-            .front
-            .patiently(shutdown, limit, session.read_request());
-        match read.await? {
+        let times = self.front.times;
+        // 1. The head. How long that may take is the registry's to watch: pingora's timeout is per read.
+        self.watch.wait();
+        match session.read_request().await {
             Ok(true) => {}
             Ok(false) => return None,
             Err(err) if matches!(err.etype(), ErrorType::InvalidHTTPHeader) => {
                 let refusal = head::unparsable(&err.to_string());
-                self.refuse(&mut session, refusal).await;
+                self.refuse(&mut session, *refusal).await;
                 return None;
             }
             Err(_) => return None,
         }
-        self.count_request();
+        self.watch.work();
         let request = match head::read(&session, self) {
             Ok(request) => request,
             Err(refusal) => {
-                self.refuse(&mut session, refusal).await;
+                self.refuse(&mut session, *refusal).await;
                 return None;
             }
         };
         // 2. Parsing has reset the keep-alive time to forever; `None` is the client's wish or a doubtful framing.
         let keep = session.get_keepalive().is_some();
-        session.set_read_timeout(Some(body::READ_TIME));
+        session.set_read_timeout(Some(times.read));
         if let ServerSession::H1(session) = &mut session {
             session.set_pipelining_enabled(true);
         }
@@ -102,20 +99,26 @@ impl Connection {
         let (response, rest) = self.handle(&request, &mut session).await;
         // 4. Whether another request may follow. Drain may have begun meanwhile: the client is told by `Connection: close`.
         let reusable = keep && matches!(rest, Rest::None | Rest::Short) && !*shutdown.borrow();
-        session.set_keepalive(reusable.then_some(IDLE_TIME.as_secs()));
+        session.set_keepalive(reusable.then_some(NO_TIMER));
         if let ServerSession::H1(session) = &mut session {
             session.set_close_on_response_before_downstream_finish(!reusable);
         }
         // 5. The answer, and then what the handler left of the request.
         let version = session.req_header().version;
         let written = self.write(&mut session, &request, version, response).await;
+        self.finish(&request, written, started);
+        if written.complete && rest == Rest::Long {
+            // Lingering close: our side ends, theirs is read, because unread bytes would reset the connection.
+            session.shutdown().await;
+        }
         let clean = match rest {
             Rest::None => true,
-            Rest::Short | Rest::Long if written.complete => body::discard(&mut session).await,
+            Rest::Short | Rest::Long if written.complete => {
+                body::discard(&mut session, times.discard).await
+            }
             Rest::Short | Rest::Long | Rest::Broken => false,
         };
-        self.finish(&request, written, started);
-        if !written.complete {
+        if !written.complete || rest == Rest::Long {
             return None;
         }
         if !clean {
@@ -128,8 +131,8 @@ impl Connection {
         Some(ReusedHttpStream::from_reusable_stream(stream, settings))
     }
 
-    async fn answer_http2(&self, session: &mut ServerSession, _shutdown: &ShutdownWatch) {
-        self.count_request();
+    async fn answer_http2(&self, session: &mut ServerSession) {
+        self.watch.work();
         let request = match head::read(session, self) {
             Ok(request) => request,
             Err(refusal) => {
@@ -138,10 +141,11 @@ impl Connection {
                     method: &session.req_header().method.clone(),
                     version: Version::HTTP_2,
                     id: &id,
+                    patience: self.front.times.write,
                 };
-                let written = respond::write(session, asked, refusal).await;
+                let written = respond::write(session, asked, *refusal).await;
                 if written.complete {
-                    body::discard(session).await;
+                    body::discard(session, self.front.times.discard).await;
                 }
                 return;
             }
@@ -153,13 +157,13 @@ impl Connection {
             .await;
         self.finish(&request, written, started);
         if written.complete && matches!(rest, Rest::Short | Rest::Long) {
-            body::discard(session).await;
+            body::discard(session, self.front.times.discard).await;
         }
     }
 
     /// Asks the handler. A panic is logged by the panic hook and answered with 500.
     async fn handle(&self, request: &Request, session: &mut ServerSession) -> (Response, Rest) {
-        let mut incoming = Incoming::new(session);
+        let mut incoming = Incoming::new(session, self.front.times.read);
         let answer = self.front.handler.handle(request, &mut incoming);
         let response = AssertUnwindSafe(answer).catch_unwind().await;
         let response = response.unwrap_or_else(|_| {
@@ -181,6 +185,7 @@ impl Connection {
             method: &request.method,
             version,
             id: &request.id,
+            patience: self.front.times.write,
         };
         let status = response.status;
         let write = AssertUnwindSafe(respond::write(session, asked, response)).catch_unwind();
@@ -216,6 +221,7 @@ impl Connection {
             method: &Method::GET,
             version: Version::HTTP_11,
             id: &id,
+            patience: self.front.times.write,
         };
         let written = respond::write(session, asked, refusal).await;
         if !written.complete {

@@ -13,6 +13,9 @@ use pingora::protocols::http::ServerSession;
 use super::connection::Connection;
 use crate::http::{HeaderMap, Method, Request, Response, StatusCode, header};
 
+/// The answer to a head that no handler sees.
+pub(super) type Refusal = Box<Response>;
+
 /// Longest request target, in bytes.
 const MAX_TARGET: usize = 8 * 1024;
 /// Largest head, in bytes. HTTP/2 has the same limit from pingora.
@@ -21,7 +24,7 @@ const MAX_HEAD: usize = 64 * 1024;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Reads the head that `session` holds. The error is the answer to give.
-pub(super) fn read(session: &ServerSession, connection: &Connection) -> Result<Request, Response> {
+pub(super) fn read(session: &ServerSession, connection: &Connection) -> Result<Request, Refusal> {
     let head = session.req_header();
     if let ServerSession::H1(session) = session {
         check_http1(head, &session.get_headers_raw_bytes())?;
@@ -31,19 +34,20 @@ pub(super) fn read(session: &ServerSession, connection: &Connection) -> Result<R
             StatusCode::METHOD_NOT_ALLOWED,
             "this is not a proxy: CONNECT is not answered",
         );
-        return Err(refusal.with_header(header::ALLOW, ALLOWED));
+        return Err(Box::new(refusal.with_header(header::ALLOW, ALLOWED)));
     }
-    let target = target(head)?;
-    let (path, query) = match target.split_once('?') {
-        Some((path, query)) => (path, Some(query.to_owned())),
-        None => (target.as_str(), None),
-    };
-    if has_control(path) {
+    let mut path = target(head)?;
+    let query = path.find('?').map(|at| {
+        let query = path.split_off(at + 1);
+        path.truncate(at);
+        query
+    });
+    if has_control(&path) {
         return Err(bad("the path has control characters"));
     }
     Ok(Request {
         method: head.method.clone(),
-        path: path.to_owned(),
+        path,
         query,
         headers: head.headers.clone(),
         peer: connection.peer,
@@ -54,24 +58,32 @@ pub(super) fn read(session: &ServerSession, connection: &Connection) -> Result<R
 }
 
 /// The answer to a head that pingora could not parse.
-pub(super) fn unparsable(reason: &str) -> Response {
-    let large = reason.contains("larger than") || reason.contains("too many headers");
-    if large {
+pub(super) fn unparsable(reason: &str) -> Refusal {
+    // The reason quotes the target; one beyond 64 KiB is no URI any more.
+    if reason.contains("invalid uri") && reason.len() > MAX_TARGET {
+        return too_long();
+    }
+    if reason.contains("larger than") || reason.contains("too many headers") {
         return too_large();
     }
     bad("the request is malformed")
 }
 
-fn check_http1(head: &RequestHeader, raw: &[u8]) -> Result<(), Response> {
+fn check_http1(head: &RequestHeader, raw: &[u8]) -> Result<(), Refusal> {
     if raw.len() > MAX_HEAD {
         return Err(match head.raw_path().len() > MAX_TARGET {
             true => too_long(),
             false => too_large(),
         });
     }
-    let host = head.headers.contains_key(header::HOST);
-    if head.version == Version::HTTP_11 && !host {
-        return Err(bad("the request has no Host header"));
+    match head.headers.get(header::HOST) {
+        None if head.version == Version::HTTP_11 => {
+            return Err(bad("the request has no Host header"));
+        }
+        Some(host) if !is_host(host.as_bytes()) => {
+            return Err(bad("the Host header is not a host"));
+        }
+        _ => {}
     }
     // pingora has removed the length by now and would read the body as chunked (RFC 9112 §6.3 allows either); two framings
     // in one request are how requests are smuggled past whatever stands in front.
@@ -83,6 +95,12 @@ fn check_http1(head: &RequestHeader, raw: &[u8]) -> Result<(), Response> {
     Ok(())
 }
 
+/// `host [":" port]` (RFC 9112 §3.2), by its characters; empty where the target has no authority.
+fn is_host(host: &[u8]) -> bool {
+    host.iter()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%:[]".contains(byte))
+}
+
 fn has_line(raw: &[u8], name: &[u8]) -> bool {
     raw.split(|byte| *byte == b'\n').any(|line| {
         let end = line.iter().position(|byte| *byte == b':');
@@ -91,7 +109,7 @@ fn has_line(raw: &[u8], name: &[u8]) -> bool {
 }
 
 /// Path and query in origin form, percent-encoded.
-fn target(head: &RequestHeader) -> Result<String, Response> {
+fn target(head: &RequestHeader) -> Result<String, Refusal> {
     let raw = head.raw_path();
     if raw.len() > MAX_TARGET {
         return Err(too_long());
@@ -108,12 +126,15 @@ fn target(head: &RequestHeader) -> Result<String, Response> {
             .map_or(b"/".as_slice(), |path| path.as_str().as_bytes()),
         b"*" if head.method == Method::OPTIONS => {
             let answer = Response::new(StatusCode::NO_CONTENT, crate::http::Body::Empty);
-            return Err(answer.with_header(header::ALLOW, ALLOWED));
+            return Err(Box::new(answer.with_header(header::ALLOW, ALLOWED)));
         }
         _ => return Err(bad("the request target is neither a path nor a URL")),
     };
-    // Bytes beyond ASCII may come raw; handlers see one form only.
-    Ok(percent_encode(target, CONTROLS).to_string())
+    match std::str::from_utf8(target) {
+        Ok(text) if text.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(text.to_owned()),
+        // Bytes beyond ASCII may come raw; handlers see one form only.
+        Ok(_) | Err(_) => Ok(percent_encode(target, CONTROLS).to_string()),
+    }
 }
 
 fn is_absolute(raw: &[u8]) -> bool {
@@ -142,26 +163,26 @@ fn request_id(headers: &HeaderMap) -> Option<&str> {
     sane.then_some(id)
 }
 
-fn bad(reason: &str) -> Response {
+fn bad(reason: &str) -> Refusal {
     refuse(StatusCode::BAD_REQUEST, reason)
 }
 
-fn too_large() -> Response {
+fn too_large() -> Refusal {
     refuse(
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         "the request's headers are too many or larger than 64 KiB",
     )
 }
 
-fn too_long() -> Response {
+fn too_long() -> Refusal {
     refuse(
         StatusCode::URI_TOO_LONG,
         "the request's path is longer than 8 KiB",
     )
 }
 
-fn refuse(status: StatusCode, reason: &str) -> Response {
-    Response::text(status, reason)
+fn refuse(status: StatusCode, reason: &str) -> Refusal {
+    Box::new(Response::text(status, reason))
 }
 
 const ALLOWED: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";

@@ -8,8 +8,10 @@ mod body;
 mod connection;
 mod control;
 mod exchange;
+mod group;
 mod head;
 mod listen;
+mod registry;
 mod respond;
 mod run;
 mod subject;
@@ -33,8 +35,8 @@ use crate::http::{Request, RequestBody, Response, StatusCode};
 pub trait Handler: Send + Sync + 'static {
     /// Answers one request. The body may be left unread; a panic becomes a 500.
     ///
-    /// Cancelled when its connection is cut at the end of the grace period, or, over HTTP/2, when the client resets the
-    /// stream is only noticed at the next read or write: work that must end belongs into a task of its own.
+    /// Cancelled only where its connection is cut: at the end of the grace period and by [`Control::stop`]. A client that
+    /// leaves is noticed at the next read or write. Work that must end all the same belongs into a task of its own.
     async fn handle(&self, request: &Request, body: &mut dyn RequestBody) -> Response;
 
     /// Told once per request that [`Handler::handle`] answered, after the last byte: the place for metrics and the access
@@ -81,6 +83,42 @@ pub struct ServerOptions {
     /// The Unix socket over which listening sockets are handed to a successor; `None` switches hand-over off. Its folder
     /// must be closed to other users: whoever can connect could offer sockets.
     pub upgrade_socket: Option<PathBuf>,
+    /// How patient the server is with clients.
+    pub times: Times,
+}
+
+/// How patient the server is. The defaults are for production; tests shorten them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Times {
+    /// For the whole head of a connection's first request. Default 30 s.
+    pub head: Duration,
+    /// For the whole head of the next request on a connection that had one. Default 75 s, above the 60 s that load balancers
+    /// commonly keep theirs for.
+    pub idle: Duration,
+    /// For the next bytes of a request's body. Default 60 s.
+    pub read: Duration,
+    /// For a client to read the next 256 KiB of an answer. Default 60 s.
+    pub write: Duration,
+    /// For the rest of an upload that was answered early, so that the answer arrives. Default 3 s.
+    pub discard: Duration,
+    /// For a request on an idle connection once drain has begun; at most a quarter of the grace period. Default 3 s.
+    pub linger: Duration,
+    /// Between two looks at the certificate files. Default 2 s.
+    pub certificate_poll: Duration,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Self {
+            head: Duration::from_secs(30),
+            idle: Duration::from_secs(75),
+            read: Duration::from_secs(60),
+            write: Duration::from_secs(60),
+            discard: Duration::from_secs(3),
+            linger: Duration::from_secs(3),
+            certificate_poll: Duration::from_secs(2),
+        }
+    }
 }
 
 /// What a listener is for.

@@ -1,20 +1,22 @@
 //! A response onto the wire: framing by length, method and version; an answer that breaks off never ends cleanly.
 
+use std::future::Future;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{Version, response};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
 use crate::http::{
     Body, ByteStream, HeaderName, HeaderValue, Method, Response, StatusCode, header,
 };
 
-/// How long a client may read nothing at all of an answer.
-const WRITE_TIME: Duration = Duration::from_secs(60);
-/// Large bodies are handed over in pieces of this size, each with [`WRITE_TIME`], so that slow readers are told from stalled ones.
+/// Large bodies are handed over in pieces of this size, each with its own time, so that slow readers are told from stalled ones.
 const PIECE: usize = 256 * 1024;
 /// What is gathered to learn the length of a body for a client that can take no other form of it.
 const GATHER: usize = 16 << 20;
@@ -29,6 +31,8 @@ pub(super) struct Asked<'a> {
     pub(super) method: &'a Method,
     pub(super) version: Version,
     pub(super) id: &'a str,
+    /// How long the client may read nothing at all.
+    pub(super) patience: Duration,
 }
 
 /// How writing an answer went.
@@ -67,9 +71,9 @@ pub(super) async fn write(
     if let Ok(id) = HeaderValue::from_str(asked.id) {
         parts.headers.insert(REQUEST_ID, id);
     }
-    session.set_write_timeout(Some(WRITE_TIME));
+    session.set_write_timeout(Some(asked.patience));
     let head = Box::new(ResponseHeader::from(parts));
-    let head = timeout(WRITE_TIME, session.write_response_header(head)).await;
+    let head = within(asked.patience, session.write_response_header(head)).await;
     let sent = match (head, body) {
         (Ok(Ok(())), _) if bodiless => Ok(()),
         (Ok(Ok(())), Body::Empty) => Ok(()),
@@ -82,10 +86,10 @@ pub(super) async fn write(
         }
         (Ok(Err(_)) | Err(_), _) => Err(Broken),
     };
-    written.complete = sent.is_ok() && end(session).await.is_ok();
+    written.complete = sent.is_ok() && end(session, asked.patience).await.is_ok();
     if !written.complete {
         // HTTP/1.1 closes short of the length or without the last chunk, HTTP/2 resets the stream.
-        let _ = timeout(WRITE_TIME, session.shutdown()).await;
+        let _ = timeout(asked.patience, session.shutdown()).await;
     }
     written
 }
@@ -144,9 +148,9 @@ async fn write_stream(
     }
 }
 
-async fn end(session: &mut ServerSession) -> Result<(), Broken> {
+async fn end(session: &mut ServerSession, patience: Duration) -> Result<(), Broken> {
     let ended = match session {
-        ServerSession::H1(session) => timeout(WRITE_TIME, session.finish_body())
+        ServerSession::H1(session) => within(patience, session.finish_body())
             .await
             .map(|done| done.map(drop)),
         ServerSession::H2(session) => Ok(session.finish()),
@@ -155,6 +159,15 @@ async fn end(session: &mut ServerSession) -> Result<(), Broken> {
     match ended {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) | Err(_) => Err(Broken),
+    }
+}
+
+/// A timeout that asks the clock only if the work is not done at once, as writing into a socket's buffer mostly is.
+async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Result<T, Elapsed> {
+    let mut work = pin!(work);
+    match futures_util::poll!(&mut work) {
+        Poll::Ready(done) => Ok(done),
+        Poll::Pending => timeout(limit, work).await,
     }
 }
 

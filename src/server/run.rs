@@ -1,26 +1,18 @@
 //! A server's life: bind, serve, drain, end.
 
-use std::fs::Permissions;
 use std::future::Future;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pingora::listeners::{L4BufferSettings, ListenerConfig, TcpSocketOptions};
-use pingora::protocols::TcpKeepalive;
-use pingora::server::{Fds, ListenFds};
-use pingora::services::Service as _;
-use pingora::services::listening::Service;
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::connection::{Front, Tracker};
 use super::control::{Control, Phase};
+use super::group::Group;
 use super::listen::{self, Listener};
 use super::takeover::{self, Inherited, Offer};
 use super::tls::Identity;
-use super::{BoundAddress, Handler, Hooks, ServerOptions, Surface};
+use super::{BoundAddress, Handler, Hooks, ServerOptions, Surface, Times};
 use crate::config::{self, ListenAddress};
 use crate::error::{Error, Result};
 
@@ -32,6 +24,7 @@ pub struct Server {
     control: Control,
     grace_period: Duration,
     upgrade_socket: Option<PathBuf>,
+    times: Times,
 }
 
 impl Server {
@@ -63,6 +56,7 @@ impl Server {
             control: Control::new(),
             grace_period: config.grace_period,
             upgrade_socket: options.upgrade_socket,
+            times: options.times,
         })
     }
 
@@ -91,6 +85,7 @@ impl Server {
             control,
             grace_period,
             upgrade_socket,
+            times,
             ..
         } = self;
         for listener in &listeners {
@@ -111,13 +106,23 @@ impl Server {
             .into_iter()
             .partition(|listener| listener.bound.surface == Surface::Admin);
         let limits = Limits::of_process();
-        let linger = (grace_period / 4).min(MAX_LINGER);
-        let mut public = Group::start(public, public_listeners, limits.public, linger)?;
-        let mut admin = Group::start(admin, admin_listeners, limits.admin, Duration::ZERO)?;
+        let times = Times {
+            linger: (grace_period / 4).min(times.linger),
+            ..times
+        };
+        let admin_times = Times {
+            linger: Duration::ZERO,
+            ..times
+        };
+        let mut public = Group::start(public, public_listeners, limits.public, times)?;
+        let mut admin = Group::start(admin, admin_listeners, limits.admin, admin_times)?;
         let offers: Vec<_> = public.offers.iter().chain(&admin.offers).cloned().collect();
 
         let mut tasks = JoinSet::new();
-        tasks.spawn(watch_certificates(identities.clone()));
+        tasks.spawn(watch_certificates(
+            identities.clone(),
+            times.certificate_poll,
+        ));
         tasks.spawn(reload(control.clone(), identities, hooks.clone()));
 
         let handed_over = tokio::select! {
@@ -130,7 +135,7 @@ impl Server {
             files.0.clear();
             control.drain();
         }
-        tracing::info!("draining: {} connections are open", public.tracker.open());
+        tracing::info!("draining: {} connections are open", public.registry.count());
         let stopped = control.reached(Phase::Stopping);
         tokio::select! {
             () = public.drain(grace_period) => {}
@@ -154,7 +159,8 @@ impl Server {
     }
 }
 
-/// The runtime that a program should serve on: `config.threads` workers.
+/// The runtime that a program should serve on: `config.threads` workers. End it with `shutdown_timeout`: dropping it would
+/// wait for blocking work, such as a hand-over that no successor takes.
 pub fn runtime(config: &config::Server) -> Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(config.threads.max(1))
@@ -162,114 +168,6 @@ pub fn runtime(config: &config::Server) -> Result<tokio::runtime::Runtime> {
         .enable_all()
         .build()
         .map_err(|err| Error::internal("cannot start the worker threads", err))
-}
-
-/// The listeners of one handler: they start, drain and end together.
-struct Group {
-    service: JoinSet<()>,
-    shutdown: watch::Sender<bool>,
-    kill: watch::Sender<bool>,
-    tracker: Arc<Tracker>,
-    offers: Vec<Offer>,
-}
-
-impl Group {
-    fn start(
-        handler: Arc<dyn Handler>,
-        listeners: Vec<Listener>,
-        max_connections: usize,
-        linger: Duration,
-    ) -> Result<Self> {
-        let (shutdown, draining) = watch::channel(false);
-        let kill = watch::Sender::new(false);
-        let tracker = Arc::new(Tracker::new(max_connections));
-        let front = Front::new(handler, tracker.clone(), kill.subscribe(), linger);
-        let mut service = Service::new("http".to_owned(), front);
-        let mut table = Fds::new();
-        let mut offers = Vec::new();
-        for (index, listener) in listeners.into_iter().enumerate() {
-            // pingora finds the socket by this text, and wants the path of a Unix socket to be it.
-            let (key, mut endpoint) = match &listener.bound.address {
-                ListenAddress::Tcp(_) => {
-                    let key = index.to_string();
-                    let endpoint = ListenerConfig::tcp(key.as_str());
-                    (key, endpoint.tcp_socket_options(socket_options()))
-                }
-                ListenAddress::Unix(path) => {
-                    let key = path.to_string_lossy().into_owned();
-                    let mode = Permissions::from_mode(listen::SOCKET_MODE);
-                    (key.clone(), ListenerConfig::uds(key).permissions(mode))
-                }
-            };
-            if let Some(identity) = &listener.identity {
-                endpoint = endpoint.tls(identity.settings()?);
-            }
-            let buffers = L4BufferSettings::new(READ_BUFFER, WRITE_BUFFER);
-            service.add_listener(endpoint.l4_buffer(buffers));
-            let fd = listener.socket.into_raw();
-            table.add(key, fd);
-            offers.push(Offer {
-                name: listener.name,
-                bound: listener.bound,
-                fd,
-            });
-        }
-        let mut tasks = JoinSet::new();
-        if !offers.is_empty() {
-            let sockets: ListenFds = Arc::new(table.into());
-            tasks.spawn(async move {
-                service
-                    .start_service(Some(sockets), draining, ACCEPT_TASKS)
-                    .await;
-            });
-        }
-        Ok(Self {
-            service: tasks,
-            shutdown,
-            kill,
-            tracker,
-            offers,
-        })
-    }
-
-    /// Resolves only if the listeners end by themselves, which they do by panicking alone.
-    async fn failed(&mut self) -> Error {
-        match self.service.join_next().await {
-            Some(Err(err)) => Error::internal("a listener could not be served", err),
-            Some(Ok(())) => Error::new(
-                crate::error::ErrorKind::Internal,
-                "the listeners stopped by themselves",
-            ),
-            None => std::future::pending().await,
-        }
-    }
-
-    /// Stops accepting, tells connections, waits until they have ended.
-    async fn drain(&mut self, at_most: Duration) {
-        self.shutdown.send_replace(true);
-        let ended = async {
-            while self.service.join_next().await.is_some() {}
-            // A connection accepted in the last instant may not have reached its handler yet.
-            tokio::time::sleep(SETTLE_TIME).await;
-            self.tracker.none_open().await;
-        };
-        let _ = tokio::time::timeout(at_most, ended).await;
-    }
-
-    /// Cuts what is left and says how many connections that were.
-    fn cut(&mut self) -> usize {
-        self.shutdown.send_replace(true);
-        self.service.abort_all();
-        let open = self.tracker.open();
-        self.kill.send_replace(true);
-        open
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        self.cut();
-    }
 }
 
 /// Waits until hand-over is wanted and a successor has the sockets, then lets both accept for a moment.
@@ -296,11 +194,11 @@ async fn hand_over(control: &Control, offers: &[Offer], socket: Option<PathBuf>)
     tokio::time::sleep(OVERLAP).await;
 }
 
-async fn watch_certificates(identities: Vec<Arc<Identity>>) {
+async fn watch_certificates(identities: Vec<Arc<Identity>>, every: Duration) {
     if identities.is_empty() {
         return;
     }
-    let mut ticks = tokio::time::interval(CERTIFICATE_POLL);
+    let mut ticks = tokio::time::interval(every);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
@@ -375,28 +273,6 @@ impl Limits {
     }
 }
 
-/// A peer that vanished, or reads nothing for the user timeout, loses its connection whatever the protocol above waits for.
-fn socket_options() -> TcpSocketOptions {
-    let mut options = TcpSocketOptions::default();
-    options.tcp_keepalive = Some(TcpKeepalive {
-        idle: Duration::from_secs(60),
-        interval: Duration::from_secs(15),
-        count: 4,
-        #[cfg(target_os = "linux")]
-        user_timeout: Duration::from_secs(90),
-    });
-    options
-}
-
-/// Request heads fit; bodies are read past the buffer.
-const READ_BUFFER: usize = 8 * 1024;
-/// Head and a small body leave in one system call; larger ones bypass the buffer.
-const WRITE_BUFFER: usize = 64 * 1024;
-const ACCEPT_TASKS: usize = 1;
-const CERTIFICATE_POLL: Duration = Duration::from_secs(2);
-/// How long an idle keep-alive connection may still send a request after drain began.
-const MAX_LINGER: Duration = Duration::from_secs(3);
-const SETTLE_TIME: Duration = Duration::from_millis(50);
 const ADMIN_GRACE: Duration = Duration::from_secs(1);
 const SHUTDOWN_TIME: Duration = Duration::from_secs(10);
 const OVERLAP: Duration = Duration::from_secs(1);

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use pingora::server::Fds;
@@ -84,7 +84,7 @@ impl Inherited {
 }
 
 /// Sends the sockets to the successor that waits at `path`, or will within a minute. Blocks.
-pub(super) fn send(offers: &[Offer], path: &PathBuf) -> Result<()> {
+pub(super) fn send(offers: &[Offer], path: &Path) -> Result<()> {
     let mut fds = Fds::new();
     let mut length = 0;
     for offer in offers {

@@ -4,15 +4,15 @@
 //! never encoded anew. Relative URLs are resolved against the *configured* URL and carry its query, as Helm does it
 //! (spec: clients.md §2.4): an index that lies on another host, behind a redirect with a signed URL, still names charts here.
 
-use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use url::Url;
 
+use super::edition::{Edition, Editions, content_range};
 use super::text::{self, TextLimits};
 use super::{Download, IndexReply, Upstream, Validators};
 use crate::clock::Clock;
@@ -30,7 +30,7 @@ pub struct Helm {
     index_url: Url,
     client: Client,
     limits: TextLimits,
-    opened: Mutex<VecDeque<(String, Edition)>>,
+    opened: Editions,
 }
 
 impl Helm {
@@ -62,7 +62,7 @@ impl Helm {
             index_url,
             client,
             limits: TextLimits::default(),
-            opened: Mutex::default(),
+            opened: Editions::default(),
         })
     }
 
@@ -84,24 +84,6 @@ impl Helm {
 
     fn useless(&self, what: &str) -> Error {
         Error::unavailable(format!("upstream `{}` {what}", self.name))
-    }
-
-    /// What was seen of `url` when it was last opened from its start.
-    fn recall(&self, url: &str) -> Option<Edition> {
-        let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
-        opened
-            .iter()
-            .find(|(known, _)| known == url)
-            .map(|(_, edition)| edition.clone())
-    }
-
-    fn remember(&self, url: &str, edition: Edition) {
-        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
-        opened.retain(|(known, _)| known != url);
-        if opened.len() >= REMEMBERED {
-            opened.pop_front();
-        }
-        opened.push_back((url.to_owned(), edition));
     }
 }
 
@@ -153,7 +135,7 @@ impl Upstream for Helm {
             self.useless("has an index entry whose URL cannot be understood")
                 .with_source(error)
         })?;
-        let known = (offset > 0).then(|| self.recall(url)).flatten();
+        let known = (offset > 0).then(|| self.opened.recall(url)).flatten();
         let mut headers = HeaderMap::new();
         // Digests and lengths are those of the bytes that are there.
         headers.insert(
@@ -191,7 +173,7 @@ impl Upstream for Helm {
             Some(known) if known.differs(&edition) => {
                 return Err(self.useless("changed an archive while it was being read"));
             }
-            _ if offset == 0 => self.remember(url, edition),
+            _ if offset == 0 => self.opened.remember(url, edition),
             _ => {}
         }
         let body = match offset {
@@ -257,62 +239,9 @@ fn skipped(body: ByteStream, skip: u64) -> ByteStream {
     ByteStream::new(chunks, length)
 }
 
-/// `bytes 5-9/10` as first byte and total.
-fn content_range(text: &str) -> Option<(u64, Option<u64>)> {
-    let (range, total) = text.trim().strip_prefix("bytes ")?.split_once('/')?;
-    let (first, _) = range.split_once('-')?;
-    Some((first.trim().parse().ok()?, total.trim().parse().ok()))
-}
-
-/// What tells one edition of an object from another.
-#[derive(Clone, Debug)]
-struct Edition {
-    etag: Option<HeaderValue>,
-    last_modified: Option<HeaderValue>,
-    length: Option<u64>,
-}
-
-impl Edition {
-    fn of(reply: &Reply, length: Option<u64>) -> Self {
-        Self {
-            etag: reply.headers.get(header::ETAG).cloned(),
-            last_modified: reply.headers.get(header::LAST_MODIFIED).cloned(),
-            length,
-        }
-    }
-
-    /// `If-Range` takes strong tags only (RFC 9110 §13.1.5).
-    fn strong_etag(&self) -> Option<&HeaderValue> {
-        self.etag
-            .as_ref()
-            .filter(|etag| etag.as_bytes().starts_with(b"\""))
-    }
-
-    /// Whether anything that both name is not the same.
-    fn differs(&self, other: &Self) -> bool {
-        fn conflict<T: PartialEq>(one: Option<&T>, two: Option<&T>) -> bool {
-            one.zip(two).is_some_and(|(one, two)| one != two)
-        }
-        conflict(self.etag.as_ref(), other.etag.as_ref())
-            || conflict(self.last_modified.as_ref(), other.last_modified.as_ref())
-            || conflict(self.length.as_ref(), other.length.as_ref())
-    }
-}
-
-/// How many open archives keep their edition for a resume.
-const REMEMBERED: usize = 256;
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn content_ranges() {
-        assert_eq!(content_range("bytes 5-9/10"), Some((5, Some(10))));
-        assert_eq!(content_range("bytes 5-9/*"), Some((5, None)));
-        assert_eq!(content_range("bytes */10"), None);
-        assert_eq!(content_range("5-9/10"), None);
-    }
 
     #[tokio::test]
     async fn skipping_counts_across_chunks() {

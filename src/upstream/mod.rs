@@ -5,6 +5,7 @@
 //! Knows nothing about tenants, caches or routes.
 
 mod dir;
+mod edition;
 mod folder;
 mod helm;
 mod text;

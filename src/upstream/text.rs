@@ -268,4 +268,42 @@ mod tests {
         assert!(feed(&[b"12345"], 5).is_ok());
         assert!(feed(&[b"123456"], 5).is_err());
     }
+
+    proptest::proptest! {
+        /// However the network cuts it, packed or not, the text is the text.
+        #[test]
+        fn pieces_make_the_same_text(
+            text in "[!-;=-~][ -~\n]{0,3000}",
+            size in 1_usize..400,
+            packed in proptest::bool::ANY,
+        ) {
+            let mut decoder = Decoder::Plain(Text::new(4000));
+            let mut wire = text.clone().into_bytes();
+            if packed {
+                decoder = Decoder::Gzip(Box::new(MultiGzDecoder::new(Text::new(4000))));
+                let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+                encoder.write_all(&wire).expect("memory takes it");
+                wire = encoder.finish().expect("memory takes it");
+            }
+            for piece in wire.chunks(size) {
+                decoder.write(piece).expect("an index");
+            }
+            assert_eq!(decoder.finish().expect("whole").bytes, text.as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_packed_text_without_its_end_is_broken() {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder
+            .write_all(&b"a: b\n".repeat(500))
+            .expect("memory takes it");
+        let wire = encoder.finish().expect("memory takes it");
+        let mut decoder = Decoder::Gzip(Box::new(MultiGzDecoder::new(Text::new(4000))));
+        decoder
+            .write(&wire[..wire.len() - 9])
+            .expect("so far so good");
+        let error = decoder.finish().err().expect("no end");
+        assert!(error.to_string().contains("gzip is broken"), "{error}");
+    }
 }

@@ -1,9 +1,11 @@
+use chartgate::digest::Digest;
 use chartgate::error::ErrorKind;
+use chartgate::index::SourceIndex;
 use chartgate::upstream::{IndexReply, Upstream as _, Validators};
 use url::Url;
 
 use super::{acme, acme_at, read, text_of};
-use crate::support::fake::{FakeChart, FakeHelm, FakeUpstream, Fault};
+use crate::support::fake::{FakeChart, FakeHelm, FakeUpstream, Fault, Target};
 
 fn large() -> FakeUpstream {
     FakeHelm::new()
@@ -125,6 +127,40 @@ async fn urls_are_asked_for_as_they_are_written() {
 }
 
 #[tokio::test]
+async fn every_entry_of_an_index_leads_to_the_bytes_of_its_digest() {
+    let elsewhere = FakeHelm::new().run();
+    let there = FakeChart::new("there", "1.0.0").path("/x/y%20z.tgz");
+    let absolute = elsewhere.at("/x/y%20z.tgz?raw=true");
+    elsewhere.add(there.clone());
+    let fake = FakeHelm::new()
+        .chart("plain", "1.0.0")
+        .chart("built", "1.0.0+up1.6.4")
+        .with(FakeChart::new("copy", "1.0.0").path("/charts/copy-1.0.0%20copy.tgz"))
+        .with(FakeChart::new("rooted", "1.0.0").url("/charts/rooted-1.0.0.tgz"))
+        .with(FakeChart::new("parent", "1.0.0").url("../charts/parent-1.0.0.tgz"))
+        .with(
+            FakeChart::new("moved", "1.0.0")
+                .path("/new/moved.tgz")
+                .url("old/moved.tgz"),
+        )
+        .with(there.path("/not-here.tgz").url(&absolute))
+        .run();
+    fake.fault(
+        Target::Path("/old/moved.tgz".to_owned()),
+        Fault::Redirect("/new/moved.tgz".to_owned()),
+    );
+    let upstream = acme(&fake).build();
+    let (text, base, _) = text_of(&upstream).await;
+    let index = SourceIndex::ingest(&text, &base, None).expect("an index");
+    assert_eq!(index.versions(), 7);
+    for entry in index.charts().flat_map(|(_, chart)| chart.entries()) {
+        let download = upstream.open(&entry.urls[0], 0).await.expect("opens");
+        let bytes = read(download).await.expect("whole");
+        assert_eq!(Some(Digest::of(&bytes)), entry.digest, "{:?}", entry.urls);
+    }
+}
+
+#[tokio::test]
 async fn the_query_of_the_repository_goes_with_its_index_and_its_base() {
     let fake = FakeHelm::new().chart("nginx", "15.1.0").run();
     let acme = acme_at(&fake.at("/?token=a%20b+c"));
@@ -154,11 +190,7 @@ async fn a_transfer_is_resumed_where_it_broke() {
     let upstream = acme(&fake).build();
     let url = fake.at("/charts/a-1.0.0.tgz");
     let whole = fake.archive("a", "1.0.0");
-    fake.fault_times(
-        crate::support::fake::Target::Archives,
-        1,
-        Fault::CutAfter(30_000),
-    );
+    fake.fault_times(Target::Archives, 1, Fault::CutAfter(30_000));
     let broken = upstream.open(&url, 0).await.expect("opens");
     assert_eq!(broken.length, Some(whole.len() as u64));
     read(broken).await.expect_err("it broke");

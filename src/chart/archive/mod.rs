@@ -13,6 +13,9 @@ mod path;
 mod tree;
 mod yaml;
 
+#[cfg(test)]
+pub(crate) mod fixture;
+
 use std::io::{self, BufRead, BufReader, Read};
 
 use flate2::bufread::{GzDecoder, MultiGzDecoder};
@@ -112,7 +115,8 @@ fn read_archive(
 ) -> Result<(Metadata, bool)> {
     let mut source = BufReader::with_capacity(32 * 1024, source);
     match source.fill_buf().map_err(members::broken)? {
-        [] => return Err(Error::invalid("EOF")),
+        // ChartMuseum says `EOF` alone.
+        [] => return Err(Error::invalid("EOF: the package is empty")),
         [0x1f, 0x8b, 8, ..] | [0x1f] | [0x1f, 0x8b] => {}
         _ => return Err(Error::invalid("gzip: invalid header")),
     }

@@ -80,6 +80,7 @@ impl Tree {
         let Some(chart_yaml) = self.chart_yaml else {
             return Err(Error::invalid("Chart.yaml file is missing"));
         };
+        yaml::check_map("Chart.yaml", &chart_yaml, Strictness::Stored)?;
         let mut metadata = parse("Chart.yaml", &chart_yaml)?;
         yaml::check_identity(&chart_yaml, flaws)?;
         if let Some(requirements) = &self.requirements {
@@ -262,6 +263,9 @@ fn content<R: Read>(
 
 fn parse(file: &str, bytes: &[u8]) -> Result<Metadata> {
     let text = yaml::text(file, bytes)?;
+    if yaml::is_blank(text) {
+        return Ok(Metadata::default());
+    }
     Metadata::from_yaml(text.as_bytes()).map_err(|error| {
         if error.message().starts_with("cannot load") {
             error
@@ -320,7 +324,11 @@ fn validation(error: Error) -> Error {
     }
 }
 
+/// Names the subchart that an error is of; of nested ones the innermost.
 fn inside(subchart: &str, chart: &str, error: &Error) -> Error {
+    if error.message().starts_with("error unpacking subchart") {
+        return Error::invalid(error.message());
+    }
     Error::invalid(format!(
         "error unpacking subchart {subchart:.200} in {chart:.200}: {:.500}",
         error.message()

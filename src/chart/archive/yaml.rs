@@ -87,7 +87,8 @@ pub(super) fn cannot_load(name: &str, error: &dyn fmt::Display) -> Error {
     ))
 }
 
-fn is_blank(text: &str) -> bool {
+/// Whether there is nothing but comments and document marks.
+pub(super) fn is_blank(text: &str) -> bool {
     text.lines().all(|line| {
         let line = line.trim();
         line.is_empty() || line.starts_with('#') || line == "---" || line == "..."

@@ -31,6 +31,14 @@ pub(super) enum Change {
 }
 
 impl Catalog {
+    /// An empty one with room for this many files.
+    pub(super) fn with_capacity(files: usize) -> Self {
+        Self {
+            files: HashMap::with_capacity(files),
+            ..Self::default()
+        }
+    }
+
     pub(super) fn get(&self, file: &str) -> Option<&Record> {
         self.files.get(file)
     }
@@ -97,6 +105,11 @@ impl Catalog {
             }
         }
         changes
+    }
+
+    /// Takes note of a file that was not known before, without asking what changes.
+    pub(super) fn add(&mut self, file: Arc<str>, record: Record) {
+        self.remember(file, record);
     }
 
     /// Learns the inode of a file whose content is known from the kept state.

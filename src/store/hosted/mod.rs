@@ -13,12 +13,14 @@ mod publish;
 mod rescan;
 mod spool;
 mod state;
+mod watch;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
+use tokio::sync::watch as channel;
 
 use self::catalog::{Catalog, Change};
 use self::folder::Folder;
@@ -46,7 +48,7 @@ pub struct Hosted {
     writer: Arc<tokio::sync::Mutex<()>>,
     /// Bounds how many archives are read at a time, and so the memory that this takes.
     readers: Arc<Semaphore>,
-    generation: watch::Sender<u64>,
+    generation: channel::Sender<u64>,
     keeper: Keeper,
     sightings: Mutex<rescan::Sightings>,
 }
@@ -81,7 +83,7 @@ impl Hosted {
             let folder = Folder::open(&root, &tenant)?;
             let keeper = Keeper::open(&state_dir, &root, &tenant)?;
             let (catalog, index) = state::load(&folder, &keeper, &progress)?;
-            Ok(Arc::new(Self {
+            let this = Arc::new(Self {
                 tenant,
                 folder,
                 clock,
@@ -89,10 +91,12 @@ impl Hosted {
                 catalog: RwLock::new(catalog),
                 writer: Arc::default(),
                 readers: Arc::new(Semaphore::new(parallelism())),
-                generation: watch::Sender::new(0),
+                generation: channel::Sender::new(0),
                 keeper,
                 sightings: Mutex::default(),
-            }))
+            });
+            this.note_unsettled();
+            Ok(this)
         })
         .await
     }
@@ -113,7 +117,7 @@ impl Hosted {
     }
 
     /// A number that grows with every change of the index, for waiting on changes.
-    pub fn subscribe(&self) -> watch::Receiver<u64> {
+    pub fn subscribe(&self) -> channel::Receiver<u64> {
         self.generation.subscribe()
     }
 
@@ -131,9 +135,15 @@ impl Hosted {
 
     /// Saves what is known of the files, so that the next start need not read them. Does nothing if nothing changed.
     pub async fn flush(self: &Arc<Self>) -> Result<()> {
-        let guard = Arc::clone(&self.writer).lock_owned().await;
+        // In this order: a second save waits without keeping uploads waiting.
+        let saving = Arc::clone(&self.keeper.saving).lock_owned().await;
+        let writer = Arc::clone(&self.writer).lock_owned().await;
         let this = Arc::clone(self);
-        blocking(move || this.keeper.save(guard, &this)).await
+        blocking(move || {
+            let _saving = saving;
+            this.keeper.save(writer, &this)
+        })
+        .await
     }
 
     /// Takes over changed records, and publishes the index that follows from them. The caller holds `writer`.

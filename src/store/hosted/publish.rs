@@ -68,7 +68,7 @@ impl Hosted {
         let this = Arc::clone(self);
         blocking(move || {
             let (archive, entry, provenance) = checked;
-            this.publish(&guard, archive, &entry, provenance, overwrite)?;
+            this.publish(&guard, &archive, &entry, provenance.as_ref(), overwrite)?;
             Ok(entry)
         })
         .await
@@ -95,7 +95,7 @@ impl Hosted {
         let this = Arc::clone(self);
         blocking(move || {
             let _guard = guard;
-            this.place(ready, overwrite)?;
+            this.place(&ready, overwrite)?;
             this.folder.sync().map_err(cannot_store)?;
             Ok(name)
         })
@@ -178,9 +178,9 @@ impl Hosted {
     fn publish(
         &self,
         _writer: &OwnedMutexGuard<()>,
-        archive: Ready,
+        archive: &Ready,
         entry: &Arc<Entry>,
-        provenance: Option<Ready>,
+        provenance: Option<&Ready>,
         overwrite: OverwritePermission,
     ) -> Result<()> {
         let name = Arc::clone(&archive.name);
@@ -199,9 +199,8 @@ impl Hosted {
         {
             return Err(already_exists());
         }
-        if exists {
-            self.keeper.distrust(&name);
-        }
+        // Even a new file: the kept state may remember one of that name that somebody removed since.
+        self.keeper.distrust(&name);
         if has_provenance
             && (provenance.is_some() || !self.provenance_fits(&old_provenance, digest, exists))
         {
@@ -229,7 +228,7 @@ impl Hosted {
         outcome
     }
 
-    fn place(&self, ready: Ready, overwrite: OverwritePermission) -> Result<()> {
+    fn place(&self, ready: &Ready, overwrite: OverwritePermission) -> Result<()> {
         let scratch = ready.spooled.scratch.path();
         let placed = match overwrite {
             OverwritePermission::Denied => self.folder.publish_new(scratch, &ready.name),

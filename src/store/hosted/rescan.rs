@@ -5,13 +5,10 @@
 //! or broken and perhaps still being copied) are looked at every time, and all files every few minutes.
 
 use std::collections::HashSet;
-use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
 
-use jiff::Timestamp;
-use tokio::time::{Instant, MissedTickBehavior};
+use jiff::{SignedDuration, Timestamp};
 
 use super::folder::Stamp;
 use super::package::{self, Content, Record};
@@ -31,8 +28,8 @@ pub enum Depth {
 #[derive(Debug, Default)]
 pub(super) struct Sightings {
     /// The folder's time before its names were last listed; `None` if something may have happened in the same tick.
-    folder: Option<Timestamp>,
-    unsettled: HashSet<Arc<str>>,
+    pub(super) folder: Option<Timestamp>,
+    pub(super) unsettled: HashSet<Arc<str>>,
     /// How many packages were read, for tests and logs.
     pub(super) reads: usize,
 }
@@ -48,73 +45,6 @@ impl Hosted {
             self.refresh(names.to_vec()).await?;
         }
         Ok(())
-    }
-
-    /// Keeps the index up to date with the folder until `shutdown` completes: a thorough look at once, then a look `every` so
-    /// often and a thorough one every few minutes. Saves the state from time to time and at the end.
-    pub async fn watch(self: Arc<Self>, every: Duration, shutdown: impl Future<Output = ()>) {
-        tokio::select! {
-            () = shutdown => {}
-            () = self.keep_looking(every) => {}
-        }
-        if let Err(error) = self.flush().await {
-            tracing::warn!(tenant.name = %self.tenant, error = %error.chain(), "the state of the hosted store was not saved");
-        }
-    }
-
-    async fn keep_looking(self: &Arc<Self>, every: Duration) {
-        let mut ticks = tokio::time::interval(every);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut thorough = Instant::now();
-        let mut trouble = None;
-        loop {
-            ticks.tick().await;
-            let result = if Instant::now() >= thorough {
-                thorough = Instant::now() + THOROUGH_EVERY;
-                self.rescan(Depth::Files).await
-            } else {
-                self.glance().await
-            };
-            let result = match result {
-                Ok(()) if self.keeper.is_due() => self.flush().await,
-                other => other,
-            };
-            // One line when it starts to fail and one when it ends, not one a second.
-            let now = result.err().map(|error| error.chain());
-            if now != trouble {
-                match &now {
-                    Some(error) => {
-                        tracing::warn!(tenant.name = %self.tenant, %error, "the hosted folder cannot be looked at; serving what is known");
-                    }
-                    None => {
-                        tracing::info!(tenant.name = %self.tenant, "the hosted folder can be looked at again");
-                    }
-                }
-                trouble = now;
-            }
-        }
-    }
-
-    /// The cheap look: lists names only if the folder's time says that they changed.
-    async fn glance(self: &Arc<Self>) -> Result<()> {
-        let this = Arc::clone(self);
-        let (names_changed, unsettled) = blocking(move || {
-            let modified = this
-                .folder
-                .modified()
-                .map_err(|error| Error::internal("the hosted folder cannot be looked at", error))?;
-            let sightings = this.sightings();
-            let unsettled: Vec<_> = sightings.unsettled.iter().cloned().collect();
-            Ok((sightings.folder != Some(modified), unsettled))
-        })
-        .await?;
-        if names_changed {
-            return self.rescan(Depth::Names).await;
-        }
-        if unsettled.is_empty() {
-            return Ok(());
-        }
-        self.refresh(unsettled).await
     }
 
     /// Reads those of the files that changed and publishes what they are now. Reads without holding anything that others need.
@@ -178,9 +108,9 @@ impl Hosted {
             if self.knows(&name, stamp) {
                 continue;
             }
-            self.sightings().reads += 1;
             match package::read(&self.folder, &name) {
                 Ok(record) => {
+                    self.sightings().reads += usize::from(record.is_some());
                     if let Some(Record {
                         content: Content::Broken(reason),
                         ..
@@ -211,15 +141,26 @@ impl Hosted {
             .catalog()
             .get(name)
             .is_some_and(|record| matches!(record.content, Content::Broken(_)));
-        let is_fresh = stamp.is_some_and(|stamp| {
-            let age = self.clock.now().duration_since(stamp.modified).abs();
-            age < jiff::SignedDuration::from_secs(SETTLED_AFTER.as_secs().cast_signed())
-        });
-        if stamp.is_some() && (is_fresh || is_broken) {
+        if stamp.is_some_and(|stamp| is_broken || self.is_fresh(stamp)) {
             self.sightings().note_unsettled(name);
         } else {
             self.sightings().unsettled.remove(name);
         }
+    }
+
+    /// The same for everything that was there at the start.
+    pub(super) fn note_unsettled(&self) {
+        let catalog = self.catalog();
+        let mut sightings = self.sightings();
+        for (name, record) in catalog.files() {
+            if matches!(record.content, Content::Broken(_)) || self.is_fresh(record.stamp) {
+                sightings.note_unsettled(name);
+            }
+        }
+    }
+
+    fn is_fresh(&self, stamp: Stamp) -> bool {
+        self.clock.now().duration_since(stamp.modified).abs() < SETTLED_AFTER
     }
 
     /// The names of files that are not what the catalog says.
@@ -227,10 +168,8 @@ impl Hosted {
         let before = self.folder.modified().ok();
         let listed = self.folder.list()?;
         // A name added in the same tick of the folder's clock, after the listing, would not change its time again.
-        let settled = before.filter(|&time| {
-            self.clock.now().duration_since(time).abs()
-                > jiff::SignedDuration::from_secs(FOLDER_TICK.as_secs().cast_signed())
-        });
+        let settled =
+            before.filter(|&time| self.clock.now().duration_since(time).abs() > FOLDER_TICK);
         let mut changed: Vec<Arc<str>> = {
             let mut sightings = self.sightings();
             sightings.folder = settled;
@@ -338,10 +277,8 @@ pub(super) fn read_all(
 
 /// How many files are read between two updates of the index.
 const BATCH: usize = 1024;
-/// A rewritten file shows in its own time only; this long it may go unnoticed unless somebody asks for it.
-const THOROUGH_EVERY: Duration = Duration::from_secs(300);
 /// A file that was not written to for this long is complete.
-const SETTLED_AFTER: Duration = Duration::from_secs(10);
+const SETTLED_AFTER: SignedDuration = SignedDuration::from_secs(10);
 /// The coarsest clock of a file system in use.
-const FOLDER_TICK: Duration = Duration::from_secs(2);
+const FOLDER_TICK: SignedDuration = SignedDuration::from_secs(2);
 const MAX_UNSETTLED: usize = 10_000;

@@ -30,6 +30,8 @@ pub(super) struct Keeper {
     files: PathBuf,
     dirty: PathBuf,
     status: Mutex<Status>,
+    /// One save at a time.
+    pub(super) saving: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Debug, Default)]
@@ -57,7 +59,13 @@ impl Keeper {
             files: state_dir.join(format!("hosted-{key}.files")),
             dirty: state_dir.join(format!("hosted-{key}.dirty")),
             status: Mutex::default(),
+            saving: Arc::default(),
         })
+    }
+
+    #[cfg(test)]
+    pub(super) fn path(&self) -> &Path {
+        &self.files
     }
 
     /// Takes note that the state on disk is no longer what it should be.
@@ -98,7 +106,8 @@ impl Keeper {
         rested && (last.elapsed() >= QUIET || first.elapsed() >= LATEST)
     }
 
-    /// Saves what `hosted` knows. The guard is that of `writer`; it is given back before anything is written.
+    /// Saves what `hosted` knows. The guard is that of `writer`; it is given back before anything is written. The caller holds
+    /// `saving`.
     pub(super) fn save(&self, writer: OwnedMutexGuard<()>, hosted: &Hosted) -> Result<()> {
         let started = Instant::now();
         let covered = {
@@ -109,11 +118,10 @@ impl Keeper {
             status.first_change = None;
             std::mem::take(&mut status.distrusted)
         };
-        let mut bytes = render_files(&hosted.catalog());
+        let files = render_files(&hosted.catalog());
         let index = hosted.index();
         drop(writer);
-        bytes.extend_from_slice(&kept::to_bytes(&index));
-        let saved = self.write(&bytes);
+        let saved = self.write(&files, &kept::to_bytes(&index));
         let mut status = self.status();
         if saved.is_ok() {
             let still: String = status
@@ -132,16 +140,18 @@ impl Keeper {
         saved
     }
 
-    fn write(&self, bytes: &[u8]) -> Result<()> {
+    fn write(&self, files: &[u8], index: &[u8]) -> Result<()> {
         let cannot =
             |error| Error::internal("the state of the hosted store cannot be written", error);
         let temporary = self.files.with_extension("new");
         let mut header = MAGIC.to_vec();
-        header.extend_from_slice(&xxh3_64(bytes).to_le_bytes());
+        header.extend_from_slice(&xxh3_64(files).to_le_bytes());
+        header.extend_from_slice(&(files.len() as u64).to_le_bytes());
         let write = || -> io::Result<()> {
             let mut file = File::create(&temporary)?;
             file.write_all(&header)?;
-            file.write_all(bytes)?;
+            file.write_all(files)?;
+            file.write_all(index)?;
             file.sync_all()?;
             fs::rename(&temporary, &self.files)?;
             sync_folder(self.files.parent().unwrap_or(Path::new(".")))
@@ -160,8 +170,14 @@ pub(super) fn load(
     keeper: &Keeper,
     progress: &(impl Fn(usize, usize) + Sync),
 ) -> Result<(Catalog, SourceIndex)> {
-    let listed = folder.list()?;
-    let (mut known, index) = match read_state(keeper) {
+    // The two long steps of a start, side by side.
+    let (listed, state) = std::thread::scope(|scope| {
+        let listing = scope.spawn(|| folder.list());
+        let state = read_state(keeper);
+        (listing.join(), state)
+    });
+    let listed = listed.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+    let (mut known, index) = match state {
         Ok(state) => state,
         Err(reason) => {
             tracing::warn!(%reason, "the saved state of the hosted store is damaged; reading every package");
@@ -176,11 +192,11 @@ pub(super) fn load(
         }
     }
     let had_state = !known.is_empty();
-    let mut catalog = Catalog::default();
+    let mut catalog = Catalog::with_capacity(listed.len());
     let mut unknown = Vec::new();
     for file in listed {
         match known.remove(&*file.name) {
-            Some(record) => drop(catalog.set(file.name, Some(record))),
+            Some(record) => catalog.add(file.name, record),
             None => unknown.push(file.name),
         }
     }
@@ -193,7 +209,7 @@ pub(super) fn load(
     });
     let unchanged = had_state && read.is_empty() && known.is_empty();
     for (name, record) in read {
-        drop(catalog.set(name, Some(record)));
+        catalog.add(name, record);
     }
     if unchanged {
         return Ok((catalog, index));
@@ -203,7 +219,7 @@ pub(super) fn load(
     Ok((catalog, index))
 }
 
-type Known = HashMap<Box<str>, Record>;
+pub(super) type Known = HashMap<Box<str>, Record>;
 
 fn read_state(keeper: &Keeper) -> std::result::Result<(Known, SourceIndex), String> {
     let bytes = match fs::read(&keeper.files) {
@@ -214,19 +230,24 @@ fn read_state(keeper: &Keeper) -> std::result::Result<(Known, SourceIndex), Stri
     parse_state(&bytes)
 }
 
-fn parse_state(bytes: &[u8]) -> std::result::Result<(Known, SourceIndex), String> {
+pub(super) fn parse_state(bytes: &[u8]) -> std::result::Result<(Known, SourceIndex), String> {
     let rest = bytes
         .strip_prefix(MAGIC)
         .ok_or("it is of another version")?;
-    let (sum, rest) = rest.split_first_chunk::<8>().ok_or("it is cut short")?;
-    if xxh3_64(rest) != u64::from_le_bytes(*sum) {
+    let short = "it is cut short";
+    let (sum, rest) = rest.split_first_chunk::<8>().ok_or(short)?;
+    let (length, rest) = rest.split_first_chunk::<8>().ok_or(short)?;
+    let length = usize::try_from(u64::from_le_bytes(*length)).map_err(|_| short)?;
+    // The index has a checksum of its own.
+    let (files, index) = rest.split_at_checked(length).ok_or(short)?;
+    if xxh3_64(files) != u64::from_le_bytes(*sum) {
         return Err("its checksum is wrong".to_owned());
     }
-    let mut cursor = Cursor(rest);
-    let count = cursor.u32().ok_or("it is cut short")?;
+    let mut cursor = Cursor(files);
+    let count = cursor.u32().ok_or(short)?;
     let files: Option<Vec<Kept<'_>>> = (0..count).map(|_| Kept::parse(&mut cursor)).collect();
-    let files = files.ok_or("it is cut short")?;
-    let index = kept::from_bytes(cursor.0).map_err(|error| error.chain())?;
+    let files = files.ok_or(short)?;
+    let index = kept::from_bytes(index).map_err(|error| error.chain())?;
     let entries: HashMap<String, &Arc<Entry>> = index
         .charts()
         .flat_map(|(_, chart)| chart.entries())

@@ -1,0 +1,10 @@
+//! The front on real sockets: framing, refusals, early answers, TLS, drain and hand-over.
+
+mod bad_requests;
+mod desk;
+mod http1;
+mod http2;
+mod lifecycle;
+mod raw;
+mod tls;
+mod world;

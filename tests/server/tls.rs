@@ -1,0 +1,271 @@
+//! TLS: protocols, certificate reload, client certificates.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use chartgate::config::{self, Https};
+use chartgate::server::{Server, ServerOptions, Surface};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use reqwest::{Certificate, Client, ClientBuilder, Identity, Version};
+use tempfile::TempDir;
+use tokio::time::timeout;
+
+use super::raw::Raw;
+use super::world::{World, config};
+
+/// Once per process; later calls change nothing.
+pub(super) fn install_provider() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// A folder with the files of one TLS listener.
+struct Files {
+    folder: TempDir,
+    client_ca: bool,
+}
+
+impl Files {
+    fn new() -> Self {
+        Self {
+            folder: TempDir::new().expect("a folder"),
+            client_ca: false,
+        }
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.path().join(name), text).expect("a file");
+    }
+
+    /// Puts a new certificate for `localhost` in place and returns it as PEM.
+    fn renew(&self) -> String {
+        let key = KeyPair::generate().expect("a key");
+        let params = CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
+        let pem = params.self_signed(&key).expect("a certificate").pem();
+        self.write("tls.key", &key.serialize_pem());
+        self.write("tls.crt", &pem);
+        pem
+    }
+
+    fn config(&self) -> config::Server {
+        let https = Https {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            cert_file: self.path().join("tls.crt"),
+            key_file: self.path().join("tls.key"),
+            client_ca_file: self.client_ca.then(|| self.path().join("clients.crt")),
+        };
+        config::Server {
+            https: vec![https],
+            ..config()
+        }
+    }
+
+    async fn serve(&self) -> World {
+        World::with(&self.config(), ServerOptions::default()).await
+    }
+}
+
+/// A client that trusts this certificate alone.
+fn trusting(pem: &str) -> ClientBuilder {
+    install_provider();
+    let certificate = Certificate::from_pem(pem.as_bytes()).expect("a certificate");
+    Client::builder()
+        .tls_certs_only([certificate])
+        .no_proxy()
+        .timeout(Duration::from_secs(20))
+}
+
+async fn get(world: &World, client: &Client, path: &str) -> reqwest::Result<(Version, String)> {
+    let port = world.address(Surface::Https).port();
+    let reply = client
+        .get(format!("https://localhost:{port}{path}"))
+        .send()
+        .await?;
+    Ok((reply.version(), reply.text().await?))
+}
+
+#[tokio::test]
+async fn both_protocols_are_offered() {
+    let files = Files::new();
+    let pem = files.renew();
+    let world = files.serve().await;
+    let newest = trusting(&pem).build().expect("a client");
+    let oldest = trusting(&pem).http1_only().build().expect("a client");
+    for (client, version) in [(newest, Version::HTTP_2), (oldest, Version::HTTP_11)] {
+        let (spoken, text) = get(&world, &client, "/hello").await.expect("an answer");
+        assert_eq!((spoken, text.as_str()), (version, "hello\n"));
+        let (_, large) = get(&world, &client, "/stream").await.expect("an answer");
+        assert_eq!(large, "one two");
+        let broken = get(&world, &client, "/stream/broken").await;
+        assert!(broken.is_err(), "{version:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_early_answer_arrives_over_tls() {
+    let files = Files::new();
+    let pem = files.renew();
+    let world = files.serve().await;
+    let port = world.address(Surface::Https).port();
+    let newest = trusting(&pem).build().expect("a client");
+    let oldest = trusting(&pem).http1_only().build().expect("a client");
+    for client in [newest, oldest] {
+        let put = client.put(format!("https://localhost:{port}/refuse"));
+        let reply = put
+            .body(vec![b'a'; 4 << 20])
+            .send()
+            .await
+            .expect("an answer");
+        assert_eq!(reply.status().as_u16(), 401);
+    }
+}
+
+#[tokio::test]
+async fn a_new_certificate_is_used_without_cutting_connections() {
+    let files = Files::new();
+    let old = files.renew();
+    let world = files.serve().await;
+    let first = trusting(&old).build().expect("a client");
+    let before = get(&world, &first, "/peer").await.expect("an answer");
+
+    let new = files.renew();
+    world.control.reload();
+    world.hooks.reloaded.acquire().await.expect("open").forget();
+
+    let after = get(&world, &first, "/peer").await.expect("an answer");
+    assert_eq!(before, after, "another connection");
+    let late = trusting(&new).build().expect("a client");
+    assert!(get(&world, &late, "/hello").await.is_ok());
+    let stale = trusting(&old).build().expect("a client");
+    assert!(get(&world, &stale, "/hello").await.is_err());
+}
+
+#[tokio::test]
+async fn changed_files_are_noticed_without_a_signal() {
+    let files = Files::new();
+    files.renew();
+    let mut options = ServerOptions::default();
+    options.times.certificate_poll = Duration::from_millis(20);
+    let world = World::with(&files.config(), options).await;
+    let client = trusting(&files.renew()).build().expect("a client");
+    let served = async { while get(&world, &client, "/hello").await.is_err() {} };
+    timeout(Duration::from_secs(20), served)
+        .await
+        .expect("the new certificate");
+}
+
+#[tokio::test]
+async fn broken_files_keep_the_previous_certificate() {
+    let files = Files::new();
+    let pem = files.renew();
+    let world = files.serve().await;
+    let foreign = KeyPair::generate().expect("a key").serialize_pem();
+    for (name, text) in [
+        ("tls.crt", "not a certificate"),
+        ("tls.key", foreign.as_str()),
+        ("tls.key", ""),
+    ] {
+        files.write(name, text);
+        world.control.reload();
+        world.hooks.reloaded.acquire().await.expect("open").forget();
+        let client = trusting(&pem).build().expect("a client");
+        assert!(
+            get(&world, &client, "/hello").await.is_ok(),
+            "{name} = {text:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn unusable_files_are_told_at_start() {
+    let files = Files::new();
+    let missing = Server::bind(&files.config(), ServerOptions::default()).await;
+    let text = missing.expect_err("no files").message().to_owned();
+    assert!(text.contains("tls.crt` cannot be read"), "{text}");
+    files.renew();
+    files.write(
+        "tls.key",
+        &KeyPair::generate().expect("a key").serialize_pem(),
+    );
+    let foreign = Server::bind(&files.config(), ServerOptions::default()).await;
+    let text = foreign.expect_err("a foreign key").message().to_owned();
+    assert!(
+        text.contains("does not belong to the private key"),
+        "{text}"
+    );
+}
+
+/// An authority and what it signs for clients.
+struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "clients");
+        let key = KeyPair::generate().expect("a key");
+        Self(CertifiedIssuer::self_signed(params, key).expect("an authority"))
+    }
+
+    /// Certificate and key of a client of this name.
+    fn issue(&self, name: &str) -> Identity {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params
+            .distinguished_name
+            .push(DnType::OrganizationName, "Example");
+        params.distinguished_name.push(DnType::CommonName, name);
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.signed_by(&key, &self.0).expect("a certificate");
+        let both = format!("{}{}", certificate.pem(), key.serialize_pem());
+        Identity::from_pem(both.as_bytes()).expect("an identity")
+    }
+}
+
+#[tokio::test]
+async fn client_certificates_are_optional_verified_and_told() {
+    let mut files = Files::new();
+    let pem = files.renew();
+    let authority = Authority::new();
+    files.write("clients.crt", &authority.0.pem());
+    files.client_ca = true;
+    let world = files.serve().await;
+
+    let nobody = trusting(&pem).build().expect("a client");
+    assert_eq!(
+        get(&world, &nobody, "/subject").await.expect("an answer").1,
+        "nobody\n"
+    );
+    for http1 in [true, false] {
+        let mut ci = trusting(&pem).identity(authority.issue("ci"));
+        if http1 {
+            ci = ci.http1_only();
+        }
+        let ci = ci.build().expect("a client");
+        assert_eq!(
+            get(&world, &ci, "/subject").await.expect("an answer").1,
+            "CN=ci,O=Example\n"
+        );
+    }
+    let stranger = trusting(&pem).identity(Authority::new().issue("ci"));
+    let stranger = stranger.build().expect("a client");
+    assert!(get(&world, &stranger, "/subject").await.is_err());
+}
+
+#[tokio::test]
+async fn plain_http_on_the_tls_port_is_only_a_failed_handshake() {
+    let files = Files::new();
+    let pem = files.renew();
+    let world = files.serve().await;
+    let mut plain = Raw::connect(world.address(Surface::Https)).await;
+    plain.send("GET /hello HTTP/1.1\r\nHost: gw\r\n\r\n").await;
+    plain.ended().await;
+    let client = trusting(&pem).build().expect("a client");
+    assert!(get(&world, &client, "/hello").await.is_ok());
+}
