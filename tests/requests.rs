@@ -25,7 +25,7 @@ fn gateway() -> Gateway {
     )
     .expect("writing a package");
     let mut one = tenant(&["local"]);
-    one["hosted"] = json!({"max_upload": "64KiB"});
+    one["hosted"] = json!({"max_upload": "256KiB"});
     one["access"] = json!({"anonymous": ["pull", "push", "delete"]});
     let packages = folder.path().join("packages");
     Gateway::start_in(
