@@ -107,11 +107,19 @@ fn everyday(program: &str) {
         ]);
     }
 
-    let manifest = helm.ok(&["template", "web", "gw/podinfo", "--version", "6.6.0"]);
+    let manifest = helm.ok(&[
+        "template",
+        "web",
+        "gw/podinfo",
+        "--version",
+        "6.6.0",
+        "--kube-version",
+        "1.30.0",
+    ]);
     assert!(manifest.contains("kind: Deployment"), "{manifest}");
 
     dependencies(&helm, &url, &corpus);
-    publish_and_delete(&helm, &gateway);
+    publish_and_delete(&helm, &gateway, &corpus);
 }
 
 /// An umbrella chart over three upstreams: `dependency update` writes a lock that `dependency build` then follows.
@@ -150,7 +158,7 @@ fn dependencies(helm: &Helm, url: &str, corpus: &Path) {
 }
 
 /// Upload as curl does it, raw and as a form with its provenance file; see it, pull it back, delete it.
-fn publish_and_delete(helm: &Helm, gateway: &Gateway) {
+fn publish_and_delete(helm: &Helm, gateway: &Gateway, corpus: &Path) {
     let archive = std::fs::read(helm.folder().join("umbrella-1.0.0.tgz")).expect("the package");
     let saved = gateway
         .send(&Call::new("POST", "/api/acme/platform/charts").body(archive.clone()))
@@ -165,23 +173,40 @@ fn publish_and_delete(helm: &Helm, gateway: &Gateway) {
         .send(&Call::new("POST", "/acme/platform/api/charts").body(archive.clone()))
         .expect(409);
 
-    let signed = package("signed", "2.0.0", &[]);
-    let provenance = b"-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\nname: signed\n-----BEGIN PGP SIGNATURE-----\n\nAAAA\n-----END PGP SIGNATURE-----\n";
+    // A name that an upstream has too: from now on it is ours alone.
+    let file = "helm+helm/hashtest-1.2.3.tgz";
+    let signed = corpus::chart(corpus, file);
+    let provenance = corpus::chart(corpus, &format!("{file}.prov"));
     gateway
         .send(&Call::new("POST", "/api/acme/platform/charts").form(&[
-            ("chart", "/home/someone/signed-2.0.0.tgz", &signed),
-            ("prov", "signed-2.0.0.tgz.prov", provenance),
+            ("chart", "/home/someone/hashtest-1.2.3.tgz", &signed),
+            ("prov", "hashtest-1.2.3.tgz.prov", &provenance),
         ]))
         .expect(201);
+    let hosted = gateway
+        .get("/acme/platform/charts/hashtest-1.2.3.tgz")
+        .expect(200);
+    assert_eq!(hosted.header("x-cache"), Some("hosted"));
 
     helm.ok(&["repo", "update"]);
+    std::fs::create_dir(helm.folder().join("back")).expect("a folder");
     helm.ok(&["pull", "gw/umbrella", "--version", "1.0.0", "-d", "back"]);
-    helm.ok(&["pull", "gw/signed", "--prov", "-d", "back"]);
+    let keyring = corpus.join("charts/helm+helm/helm-test-key.pub");
+    let keyring = keyring.to_str().expect("a UTF-8 path");
+    helm.ok(&[
+        "pull",
+        "gw/hashtest",
+        "--verify",
+        "--keyring",
+        keyring,
+        "-d",
+        "back",
+    ]);
     let back =
         |file: &str| std::fs::read(helm.folder().join("back").join(file)).expect("pulled back");
     assert_eq!(back("umbrella-1.0.0.tgz"), archive);
-    assert_eq!(back("signed-2.0.0.tgz"), signed);
-    assert_eq!(back("signed-2.0.0.tgz.prov"), provenance);
+    assert_eq!(back("hashtest-1.2.3.tgz"), signed);
+    assert_eq!(back("hashtest-1.2.3.tgz.prov"), provenance);
 
     gateway
         .send(&Call::new(
@@ -375,6 +400,7 @@ fn credentials(program: &str) {
         std::fs::read(helm.folder().join("web-1.0.0.tgz")).ok(),
         Some(archive)
     );
+    std::fs::create_dir(helm.folder().join("anonymous")).expect("a folder");
     helm.ok(&[
         "pull",
         "web",

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use crate::support::corpus::sha256;
 use crate::support::fake::{FakeChart, FakeHelm, Fault, Target, package};
 use crate::support::gateway::Gateway;
 use crate::support::http::Call;
-use crate::support::pause;
+use crate::support::{files_below, pause};
 
 /// Processes that are killed in each test.
 const ROUNDS: u64 = 8;
@@ -307,23 +306,6 @@ fn check_cap(gateway: &Gateway, cap: u64) {
         on_disk <= cap,
         "{on_disk} bytes on disk are more than the cap of {cap}"
     );
-}
-
-fn files_below(folder: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = std::fs::read_dir(folder) else {
-        return Vec::new();
-    };
-    entries
-        .flatten()
-        .map(|entry| entry.path())
-        .flat_map(|path| {
-            if path.is_dir() {
-                files_below(&path)
-            } else {
-                vec![path]
-            }
-        })
-        .collect()
 }
 
 /// Random numbers that are the same in every run (xorshift64*).

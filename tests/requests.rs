@@ -25,7 +25,7 @@ fn gateway() -> Gateway {
     )
     .expect("writing a package");
     let mut one = tenant(&["local"]);
-    one["hosted"] = json!({"max_upload": "64KiB"});
+    one["hosted"] = json!({"max_upload": "256KiB"});
     one["access"] = json!({"anonymous": ["pull", "push", "delete"]});
     let packages = folder.path().join("packages");
     Gateway::start_in(
@@ -260,7 +260,7 @@ fn malformed_heads_are_refused() {
         b"GET /t/\x00 HTTP/1.1\r\nHost: a\r\n\r\n",
     ] {
         // Who sends no HTTP may be hung up on.
-        let _ = exchange_quickly(&gateway, bytes);
+        exchange_quickly(&gateway, bytes);
     }
 }
 
@@ -471,7 +471,11 @@ fn packages_that_climb_or_lie_are_refused_and_leave_nothing() {
                 .as_str()
                 .unwrap_or_default()
                 .to_owned();
-            assert!(error.len() > 10, "{what}: {error:?} says too little");
+            // ChartMuseum's words for an empty body, which its clients know, are short.
+            assert!(
+                error == "EOF" || error.len() > 10,
+                "{what}: {error:?} says too little"
+            );
         }
     }
     if let Some(corpus) = corpus::folder() {

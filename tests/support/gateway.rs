@@ -150,6 +150,18 @@ impl Gateway {
         }
     }
 
+    /// Asks it to end (SIGTERM) and waits until it did, well.
+    #[track_caller]
+    pub(crate) fn stop(&mut self) {
+        self.signal("TERM");
+        let child = self.child.as_mut().expect("running");
+        let status = until("the program to end", START, || {
+            child.try_wait().expect("asking for the exit status")
+        });
+        assert!(status.success(), "it ended with {status}:\n{}", self.log());
+        self.child = None;
+    }
+
     /// Kills it and starts it again on the same files.
     #[track_caller]
     pub(crate) fn restart(&mut self) {
@@ -313,7 +325,7 @@ impl Drop for Gateway {
         self.kill();
         let log = self.log();
         if std::thread::panicking() {
-            let tail: Vec<&str> = log.lines().rev().take(40).collect();
+            let tail: Vec<&str> = log.lines().rev().take(15).collect();
             eprintln!("last lines of the gateway's log:");
             for line in tail.iter().rev() {
                 eprintln!("  {line}");

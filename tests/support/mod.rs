@@ -7,6 +7,7 @@ pub(crate) mod gateway;
 pub(crate) mod http;
 pub(crate) mod tools;
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Waits until `condition` gives a value, asking every few milliseconds: the only way to wait for another process.
@@ -33,4 +34,22 @@ pub(crate) fn until<T>(what: &str, limit: Duration, mut condition: impl FnMut() 
 )]
 pub(crate) fn pause(time: Duration) {
     std::thread::sleep(time);
+}
+
+/// Every file below `folder`.
+pub(crate) fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return Vec::new();
+    };
+    entries
+        .flatten()
+        .map(|entry| entry.path())
+        .flat_map(|path| {
+            if path.is_dir() {
+                files_below(&path)
+            } else {
+                vec![path]
+            }
+        })
+        .collect()
 }
