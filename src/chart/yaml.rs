@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{
-    Deserialize as _, DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess,
-    Visitor,
+    Deserialize as _, DeserializeSeed, Deserializer, EnumAccess, IgnoredAny, MapAccess, SeqAccess,
+    VariantAccess as _, Visitor,
 };
 
 use super::node::{Node, Shape};
@@ -205,7 +205,8 @@ impl<'de> Visitor<'de> for AnyVisitor {
         Ok(Node::Map(map))
     }
 
-    fn visit_enum<A: serde::de::EnumAccess<'de>>(self, _: A) -> Result<Self::Value, A::Error> {
-        Err(A::Error::custom("a tagged value"))
+    fn visit_enum<A: EnumAccess<'de>>(self, tagged: A) -> Result<Self::Value, A::Error> {
+        let (_tag, value) = tagged.variant::<String>()?;
+        value.newtype_variant_seed(Seed(Shape::Any))
     }
 }

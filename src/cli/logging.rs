@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal as _};
 
+use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::filter::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -15,8 +16,10 @@ const DEFAULT_FILTER: &str = "info,pingora=warn,pingora_core=warn";
 ///
 /// `CHARTGATE_LOG`, else `RUST_LOG`, filters, in the directives of `tracing_subscriber`'s `EnvFilter`: `debug`,
 /// `info,chartgate::upstream=debug`. A filter that cannot be read is told and the default used. Events of the `log` crate
-/// are included.
-pub fn start(env: Environment<'_>) {
+/// are included. Lines are written by a thread of their own, so that a slow reader of stderr never holds a request up; if
+/// 128,000 of them wait, more are dropped. Keep the result until the process ends: dropping it writes what waits.
+#[must_use]
+pub fn start(env: Environment<'_>) -> WorkerGuard {
     let terminal = io::stderr().is_terminal();
     let color = terminal && env("NO_COLOR").is_none_or(|value| value.is_empty());
     let (filter, fault) = filter(env);
@@ -25,11 +28,13 @@ pub fn start(env: Environment<'_>) {
     } else {
         Style::Json
     };
-    if subscriber(filter, style, io::stderr).try_init().is_ok()
+    let (writer, guard) = tracing_appender::non_blocking(io::stderr());
+    if subscriber(filter, style, writer).try_init().is_ok()
         && let Some(fault) = fault
     {
         tracing::warn!("{fault}");
     }
+    guard
 }
 
 /// How a line looks.

@@ -35,7 +35,7 @@ pub fn run() -> ExitCode {
             };
         }
     };
-    logging::start(&|name| std::env::var(name).ok());
+    let log = logging::start(&|name| std::env::var(name).ok());
     let outcome = match &command {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Check(arguments) => check::run(arguments),
@@ -43,6 +43,7 @@ pub fn run() -> ExitCode {
         Command::Explain(arguments) => inspect::explain(arguments),
         Command::Passwd(arguments) => passwd::run(arguments).map_err(Failure::from),
     };
+    drop(log);
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

@@ -52,6 +52,8 @@ pub struct Proxy {
     attempts: AtomicU64,
     /// Held during an attempt: one refresh at a time. Only refreshers wait on it, never a request.
     refreshing: Mutex<()>,
+    /// Held while the index is written to disk: the newest state is written last.
+    keeping: Mutex<()>,
     task: std::sync::Mutex<Option<AbortHandle>>,
 }
 
@@ -131,6 +133,7 @@ impl Proxy {
             settled: watch::Sender::new(false),
             attempts: AtomicU64::new(0),
             refreshing: Mutex::new(()),
+            keeping: Mutex::new(()),
             task: std::sync::Mutex::new(None),
             config,
             upstream,
@@ -168,7 +171,7 @@ impl Proxy {
     }
 
     /// Asks the upstream now. Callers who come while an attempt runs share the next outcome.
-    pub async fn refresh(&self, rule: ShrinkRule) -> Result<()> {
+    pub async fn refresh(self: &Arc<Self>, rule: ShrinkRule) -> Result<()> {
         let seen = self.attempts.load(Ordering::Acquire);
         let _one_at_a_time = self.refreshing.lock().await;
         if rule == ShrinkRule::Guard && self.attempts.load(Ordering::Acquire) != seen {
@@ -229,7 +232,7 @@ impl Proxy {
         }
     }
 
-    async fn attempt(&self, rule: ShrinkRule) -> Result<()> {
+    async fn attempt(self: &Arc<Self>, rule: ShrinkRule) -> Result<()> {
         let held = self.state.load_full();
         let validators = held
             .index
@@ -255,7 +258,8 @@ impl Proxy {
                 base,
                 validators,
             } => {
-                let previous = held.index.clone();
+                // An operator who accepts a loss accepts it against nothing held.
+                let previous = held.index.clone().filter(|_| rule == ShrinkRule::Guard);
                 let index =
                     blocking(move || SourceIndex::ingest(&text, &base, previous.as_deref()))
                         .await??;
@@ -293,7 +297,8 @@ impl Proxy {
             confirmed_at: None,
             failure: None,
         });
-        self.keep().await;
+        // Behind the answer: losing it to a crash costs one transfer.
+        tokio::spawn(self.clone().keep());
         Ok(())
     }
 
@@ -439,7 +444,8 @@ impl Proxy {
     }
 
     /// Keeps what is shown, so that a restart with a dead upstream serves at once.
-    async fn keep(&self) {
+    async fn keep(self: Arc<Self>) {
+        let _one_at_a_time = self.keeping.lock().await;
         let state = self.state.load_full();
         let (Some(index), Some(confirmed_at)) = (state.index.clone(), state.confirmed_at) else {
             return;
