@@ -436,6 +436,14 @@ fn a_version_that_the_upstream_removed_stays_while_its_bytes_are_held() {
         );
         assert_eq!(pairs(&gateway.index("forgetful")).len(), 2);
         gateway.get("/forgetful/charts/app-1.0.0.tgz").expect(404);
+        // A copy is written behind the answer; only a version whose bytes are held stays.
+        let digest = sha256(&held);
+        let blob = gateway
+            .data()
+            .join(format!("cache/blobs/{}/{digest}", &digest[..2]));
+        until("the copy on disk", Duration::from_secs(10), || {
+            blob.exists().then_some(())
+        });
         gateway.restart();
     }
 }

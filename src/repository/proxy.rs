@@ -239,7 +239,12 @@ impl Proxy {
             .is_some()
             .then_some(held.validators.as_ref())
             .flatten();
-        let (new, broken, validators) = match self.upstream.fetch_index(validators).await? {
+        let (new, broken, validators) = match self
+            .upstream
+            .fetch_index(validators)
+            .await
+            .map_err(missing_index)?
+        {
             IndexReply::NotModified => {
                 self.confirm(&held);
                 return Ok(());
@@ -686,6 +691,14 @@ fn prefer(first: Option<Error>, second: Error) -> Error {
     match first {
         Some(first) if first.kind() != ErrorKind::NotFound => first,
         _ => second,
+    }
+}
+
+/// An upstream without an index is as good as away: 404 says nothing about the charts that are held.
+fn missing_index(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::NotFound => Error::unavailable(error.message().to_owned()).with_source(error),
+        _ => error,
     }
 }
 
