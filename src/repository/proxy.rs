@@ -243,7 +243,7 @@ impl Proxy {
             .upstream
             .fetch_index(validators)
             .await
-            .map_err(missing_index)?
+            .map_err(no_index)?
         {
             IndexReply::NotModified => {
                 self.confirm(&held);
@@ -267,7 +267,8 @@ impl Proxy {
                 let previous = held.index.clone().filter(|_| rule == ShrinkRule::Guard);
                 let index =
                     blocking(move || SourceIndex::ingest(&text, &base, previous.as_deref()))
-                        .await??;
+                        .await?
+                        .map_err(|error| no_index(named(&self.config.name, error)))?;
                 (Arc::new(index), Arc::default(), validators)
             }
         };
@@ -694,10 +695,20 @@ fn prefer(first: Option<Error>, second: Error) -> Error {
     }
 }
 
-/// An upstream without an index is as good as away: 404 says nothing about the charts that are held.
-fn missing_index(error: Error) -> Error {
+fn named(upstream: &str, error: Error) -> Error {
+    Error::new(
+        error.kind(),
+        format!("upstream `{upstream}`: {}", error.message()),
+    )
+    .with_source(error)
+}
+
+/// An upstream without an index, or with one that is none, is as good as away: it says nothing about the charts held.
+fn no_index(error: Error) -> Error {
     match error.kind() {
-        ErrorKind::NotFound => Error::unavailable(error.message().to_owned()).with_source(error),
+        ErrorKind::NotFound | ErrorKind::Invalid => {
+            Error::unavailable(error.message().to_owned()).with_source(error)
+        }
         _ => error,
     }
 }
