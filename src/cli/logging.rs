@@ -18,7 +18,6 @@ const DEFAULT_FILTER: &str = "info,pingora=warn,pingora_core=warn";
 /// `info,chartgate::upstream=debug`. A filter that cannot be read is told and the default used. Events of the `log` crate
 /// are included. Lines are written by a thread of their own, so that a slow reader of stderr never holds a request up; if
 /// 128,000 of them wait, more are dropped. Keep the result until the process ends: dropping it writes what waits.
-#[must_use]
 pub fn start(env: Environment<'_>) -> WorkerGuard {
     let terminal = io::stderr().is_terminal();
     let color = terminal && env("NO_COLOR").is_none_or(|value| value.is_empty());

@@ -239,7 +239,12 @@ impl Proxy {
             .is_some()
             .then_some(held.validators.as_ref())
             .flatten();
-        let (new, broken, validators) = match self.upstream.fetch_index(validators).await? {
+        let (new, broken, validators) = match self
+            .upstream
+            .fetch_index(validators)
+            .await
+            .map_err(no_index)?
+        {
             IndexReply::NotModified => {
                 self.confirm(&held);
                 return Ok(());
@@ -262,7 +267,8 @@ impl Proxy {
                 let previous = held.index.clone().filter(|_| rule == ShrinkRule::Guard);
                 let index =
                     blocking(move || SourceIndex::ingest(&text, &base, previous.as_deref()))
-                        .await??;
+                        .await?
+                        .map_err(|error| no_index(named(&self.config.name, error)))?;
                 (Arc::new(index), Arc::default(), validators)
             }
         };
@@ -686,6 +692,24 @@ fn prefer(first: Option<Error>, second: Error) -> Error {
     match first {
         Some(first) if first.kind() != ErrorKind::NotFound => first,
         _ => second,
+    }
+}
+
+fn named(upstream: &str, error: Error) -> Error {
+    Error::new(
+        error.kind(),
+        format!("upstream `{upstream}`: {}", error.message()),
+    )
+    .with_source(error)
+}
+
+/// An upstream without an index, or with one that is none, is as good as away: it says nothing about the charts held.
+fn no_index(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::NotFound | ErrorKind::Invalid => {
+            Error::unavailable(error.message().to_owned()).with_source(error)
+        }
+        _ => error,
     }
 }
 
