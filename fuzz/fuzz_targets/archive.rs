@@ -7,7 +7,7 @@ use chartgate::names::FileName;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    if let Ok(chart) = read(bytes, &Limits::default(), Strictness::Upload) {
+    if let Ok(chart) = read(bytes, &Limits::helm(), Strictness::Upload) {
         let file = format!("{}-{}.tgz", chart.metadata.name, chart.metadata.version);
         assert!(FileName::parse(&file).is_ok(), "{file:?}");
     }

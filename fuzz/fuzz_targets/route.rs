@@ -8,8 +8,13 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: (u8, &str)| {
     let (choice, path) = input;
-    let method = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::DELETE]
-        [usize::from(choice) % 5]
+    let method = [
+        Method::GET,
+        Method::HEAD,
+        Method::POST,
+        Method::PUT,
+        Method::DELETE,
+    ][usize::from(choice) % 5]
         .clone();
     let Ok(route) = Route::parse(&method, path) else {
         return;
@@ -26,7 +31,10 @@ fuzz_target!(|input: (u8, &str)| {
         } => (tenant, format!("{name}-{version}")),
         _ => return,
     };
-    assert!(!tenant.split('/').any(|part| part == ".." || part == "."), "{tenant:?}");
+    assert!(
+        !tenant.split('/').any(|part| part == ".." || part == "."),
+        "{tenant:?}"
+    );
     for text in [&tenant, &file] {
         assert!(!text.contains(['\0', '\\', '\n', '\r']), "{text:?}");
     }
