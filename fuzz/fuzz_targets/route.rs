@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use chartgate::api::route::Route;
+use chartgate::api::Route;
 use http::Method;
 use libfuzzer_sys::fuzz_target;
 
