@@ -436,15 +436,10 @@ fn a_version_that_the_upstream_removed_stays_while_its_bytes_are_held() {
         );
         assert_eq!(pairs(&gateway.index("forgetful")).len(), 2);
         gateway.get("/forgetful/charts/app-1.0.0.tgz").expect(404);
-        // A copy is written behind the answer; only a version whose bytes are held stays.
-        let digest = sha256(&held);
-        let blob = gateway
-            .data()
-            .join(format!("cache/blobs/{}/{digest}", &digest[..2]));
-        until("the copy on disk", Duration::from_secs(10), || {
-            blob.exists().then_some(())
-        });
-        gateway.restart();
+        wait_kept(&gateway, &held);
+        gateway.stop();
+        gateway.run();
+        gateway.wait_ready();
     }
 }
 
@@ -537,15 +532,39 @@ fn an_upstream_that_was_never_reached_hides_no_other() {
 }
 
 #[test]
+fn a_tenant_without_any_index_yet_keeps_the_gateway_unready_until_it_has_one() {
+    let upstream = FakeHelm::new().chart("app", "1.0.0").run();
+    upstream.refuse();
+    let mut gateway = Gateway::start_despite(&["t"], config(&impatient(&upstream)));
+    let reply = gateway.get("/t/index.yaml").expect(502);
+    assert!(reply.text().contains("up"), "{}", reply.text());
+    upstream.heal();
+    gateway.refresh("up").expect(200);
+    assert_eq!(gateway.admin("/readyz").status, 200);
+    assert_eq!(pairs(&gateway.index("t")).len(), 1);
+
+    // From now on a copy is held, which counts.
+    upstream.refuse();
+    gateway.stop();
+    gateway.run();
+    gateway.wait_ready();
+    assert_eq!(gateway.admin("/readyz").status, 200);
+    assert_eq!(pairs(&gateway.index("t")).len(), 1);
+}
+
+#[test]
 fn a_private_address_is_not_dialled_unless_allowed() {
     let upstream = FakeHelm::new().chart("app", "1.0.0").run();
-    let gateway = Gateway::start(json!({
-        "upstreams": {
-            "literal": {"type": "helm", "url": upstream.url(), "timeout": "500ms"},
-            "named": {"type": "helm", "url": upstream.at_host("localhost", "/"), "timeout": "500ms"},
-        },
-        "tenants": {"t": tenant(&["literal", "named"])},
-    }));
+    let gateway = Gateway::start_despite(
+        &["t"],
+        json!({
+            "upstreams": {
+                "literal": {"type": "helm", "url": upstream.url(), "timeout": "500ms"},
+                "named": {"type": "helm", "url": upstream.at_host("localhost", "/"), "timeout": "500ms"},
+            },
+            "tenants": {"t": tenant(&["literal", "named"])},
+        }),
+    );
     for name in ["literal", "named"] {
         gateway.refresh(name);
         let said = gateway.upstream(name);
@@ -636,10 +655,13 @@ fn wrong_upstream_credentials_are_named_and_right_ones_work() {
         one["auth"] = json!({"username": "user", "password": password});
         one
     };
-    let gateway = Gateway::start(json!({
-        "upstreams": {"right": with("pass"), "wrong": with("word-that-is-wrong"), "none": impatient(&upstream)},
-        "tenants": {"t": tenant(&["right"]), "wrong": tenant(&["wrong", "none"])},
-    }));
+    let gateway = Gateway::start_despite(
+        &["wrong"],
+        json!({
+            "upstreams": {"right": with("pass"), "wrong": with("word-that-is-wrong"), "none": impatient(&upstream)},
+            "tenants": {"t": tenant(&["right"]), "wrong": tenant(&["wrong", "none"])},
+        }),
+    );
     assert_eq!(pairs(&gateway.index("t")).len(), 1);
     gateway.get("/t/charts/app-1.0.0.tgz").expect(200);
     for name in ["wrong", "none"] {

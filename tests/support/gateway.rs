@@ -29,6 +29,7 @@ pub(crate) struct Gateway {
     pub(crate) admin: SocketAddr,
     folder: TempDir,
     log: Arc<Mutex<String>>,
+    hopeless: Vec<&'static str>,
 }
 
 impl Gateway {
@@ -43,6 +44,16 @@ impl Gateway {
     #[track_caller]
     pub(crate) fn start_in(folder: TempDir, config: Value) -> Self {
         let mut gateway = Self::prepare(folder, config);
+        gateway.run();
+        gateway.wait_ready();
+        gateway
+    }
+
+    /// The same where these tenants will never have an index: it waits for all others.
+    #[track_caller]
+    pub(crate) fn start_despite(hopeless: &[&'static str], config: Value) -> Self {
+        let mut gateway = Self::prepare(tempfile::tempdir().expect("a temporary folder"), config);
+        gateway.hopeless = hopeless.to_vec();
         gateway.run();
         gateway.wait_ready();
         gateway
@@ -64,6 +75,7 @@ impl Gateway {
             admin,
             folder,
             log: Arc::default(),
+            hopeless: Vec::new(),
         };
         gateway.configure(&config);
         gateway
@@ -108,24 +120,31 @@ impl Gateway {
         self.child = Some(child);
     }
 
-    /// Waits until `/readyz` says 200.
+    /// Waits until `/readyz` says 200, or waits itself only for tenants that are known to be hopeless.
     #[track_caller]
     pub(crate) fn wait_ready(&mut self) {
-        self.wait_for("/readyz");
+        let waiting = format!(
+            "waiting for the first index of `{}`\n",
+            self.hopeless.join("`, `")
+        );
+        let hopeless = !self.hopeless.is_empty();
+        self.wait_for("/readyz", |reply| {
+            reply.status == 200 || (hopeless && reply.status == 503 && reply.text() == waiting)
+        });
     }
 
     /// Waits until it listens, ready or not.
     #[track_caller]
     pub(crate) fn wait_alive(&mut self) {
-        self.wait_for("/healthz");
+        self.wait_for("/healthz", |reply| reply.status == 200);
     }
 
     #[track_caller]
-    fn wait_for(&mut self, path: &str) {
+    fn wait_for(&mut self, path: &str, good: impl Fn(&Reply) -> bool) {
         let start = std::time::Instant::now();
         loop {
             if let Ok(reply) = Call::get(path).try_send(self.admin)
-                && reply.status == 200
+                && good(&reply)
             {
                 return;
             }
@@ -135,7 +154,7 @@ impl Gateway {
             }
             assert!(
                 start.elapsed() < START,
-                "no 200 from {path} after {START:?}:\n{}",
+                "no good answer from {path} after {START:?}:\n{}",
                 self.log()
             );
             super::pause(Duration::from_millis(10));
@@ -188,6 +207,7 @@ impl Gateway {
             admin: self.admin,
             folder: tempfile::tempdir().expect("a temporary folder"),
             log: Arc::default(),
+            hopeless: self.hopeless.clone(),
         };
         successor.spawn(self.folder.path(), &["--upgrade"]);
         successor
