@@ -6,6 +6,7 @@
 use bytes::Bytes;
 use futures_util::stream::{self, Stream};
 use multer::{Constraints, Multipart, SizeLimit};
+use tracing::info;
 
 use crate::config::Overwrite;
 use crate::error::{Error, ErrorKind, Result};
@@ -34,16 +35,16 @@ pub(super) async fn upload(
                 archive: Some(archive),
                 provenance,
             } => {
-                hosted
-                    .store
-                    .put(
-                        Upload {
-                            archive,
-                            provenance,
-                        },
-                        permission,
-                    )
-                    .await?;
+                put(
+                    tenant,
+                    hosted,
+                    Upload {
+                        archive,
+                        provenance,
+                    },
+                    permission,
+                )
+                .await?;
             }
             Form {
                 archive: None,
@@ -58,16 +59,16 @@ pub(super) async fn upload(
         },
         None => {
             let archive = spool(hosted, hosted.rules.max_upload, body).await?;
-            hosted
-                .store
-                .put(
-                    Upload {
-                        archive,
-                        provenance: None,
-                    },
-                    permission,
-                )
-                .await?;
+            put(
+                tenant,
+                hosted,
+                Upload {
+                    archive,
+                    provenance: None,
+                },
+                permission,
+            )
+            .await?;
         }
     }
     saved(tenant).await
@@ -106,6 +107,19 @@ pub(super) async fn delete(tenant: &Tenant, name: &str, version: &str) -> Result
         StatusCode::OK,
         &serde_json::json!({ "deleted": true }),
     ))
+}
+
+async fn put(
+    tenant: &Tenant,
+    hosted: &HostedPart,
+    upload: Upload,
+    permission: OverwritePermission,
+) -> Result<()> {
+    let entry = hosted.store.put(upload, permission).await?;
+    if !entry.version.is_strict() {
+        info!(tenant.name = %tenant.path(), "`{}` was uploaded with a version that only helm's lenient reader takes: OCI clients and version ranges of Flux do not see it", entry.file_name());
+    }
+    Ok(())
 }
 
 async fn saved(tenant: &Tenant) -> Result<Response> {

@@ -51,6 +51,11 @@ impl Version {
         &self.text
     }
 
+    /// Whether it is a version by SemVer 2.0.0 too, without Helm's leniency: OCI clients list no others.
+    pub fn is_strict(&self) -> bool {
+        semver::Version::parse(self.as_str()).is_ok()
+    }
+
     /// Whether it has a prerelease part, so that Helm shows it only when asked to.
     pub fn is_prerelease(&self) -> bool {
         self.prerelease.1 > 0

@@ -170,10 +170,9 @@ impl Group {
         self.published.load().snapshot.clone()
     }
 
-    /// Whether what the members have is published. A member that was never reached does not count against it: one dead
-    /// upstream must not take a whole gateway out of service.
+    /// Whether an index has been published: all members have settled, and at least one of them has an index.
     pub fn is_ready(&self) -> bool {
-        *self.settled.borrow()
+        *self.settled.borrow() && self.freshness() != Freshness::Unknown
     }
 
     /// Waits until every member has an index or has failed to get one, and the result is published. Cancel-safe.

@@ -4,35 +4,30 @@
 //! what is held; what it merely *suffers* (5xx, 403, timeouts, garbage, a shrunken index) carries no information: the held
 //! copy stays. Knows nothing about tenants.
 
+mod files;
+mod kept;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use bytes::Bytes;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tokio::sync::{Mutex, watch};
 use tokio::task::AbortHandle;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, info, warn};
 
-use super::{Artifact, BrokenFile, ChartRepository, Content, Freshness, Origin};
-use crate::cache::{self, Cache, FillRequest, FillSource, Object};
+use super::{Artifact, BrokenFile, ChartRepository, Freshness};
+use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::config;
-use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
-use crate::index::{Entry, SourceIndex, kept};
+use crate::index::{Entry, SourceIndex};
 use crate::metrics::Metrics;
-use crate::upstream::{Download, IndexReply, Upstream, Validators};
+use crate::upstream::{IndexReply, Upstream, Validators};
 
-/// The largest archive that is fetched. Helm itself refuses charts that unpack to more than 100 MiB.
-const MAX_ARCHIVE: u64 = 1 << 30;
-/// The largest provenance file; real ones are about 1 KiB.
-const MAX_PROVENANCE: u64 = 1 << 20;
-/// How long "there is no such file" is believed.
-const NEGATIVE_TTL: Duration = Duration::from_secs(300);
 /// The first pause after a failed refresh; it doubles up to `refresh`.
 const FIRST_BACKOFF: Duration = Duration::from_secs(5);
 
@@ -75,14 +70,6 @@ struct Failure {
     since: Timestamp,
     attempts: u32,
     retry_after: Option<Duration>,
-}
-
-/// The head of the kept document, a line of JSON; the index's own bytes follow.
-#[derive(Debug, Serialize, Deserialize)]
-struct KeptHead {
-    /// Milliseconds since the epoch.
-    confirmed_at: i64,
-    validators: Option<Validators>,
 }
 
 /// One upstream's state, for the admin API.
@@ -435,91 +422,6 @@ impl Proxy {
             jittered(pause)
         }
     }
-
-    /// Digests that duplicates of this version name in the same index: the bytes may be theirs.
-    fn alternates(&self, entry: &Entry) -> Vec<Digest> {
-        let index = self.index();
-        index
-            .get(&entry.name)
-            .map(|chart| chart.alternates(entry.version.as_str()).to_vec())
-            .unwrap_or_default()
-    }
-
-    fn document_name(&self) -> String {
-        format!("index/{}", self.config.name)
-    }
-
-    /// Keeps what is shown, so that a restart with a dead upstream serves at once.
-    async fn keep(self: Arc<Self>) {
-        let _one_at_a_time = self.keeping.lock().await;
-        let state = self.state.load_full();
-        let (Some(index), Some(confirmed_at)) = (state.index.clone(), state.confirmed_at) else {
-            return;
-        };
-        let validators = state.validators.clone();
-        let document = blocking(move || {
-            let head = KeptHead {
-                confirmed_at: confirmed_at.as_millisecond(),
-                validators,
-            };
-            let mut document = serde_json::to_vec(&head).unwrap_or_default();
-            document.push(b'\n');
-            document.extend_from_slice(&kept::to_bytes(&index));
-            Bytes::from(document)
-        })
-        .await;
-        let written = match document {
-            Ok(document) => {
-                self.cache
-                    .put_document(&self.document_name(), document)
-                    .await
-            }
-            Err(error) => Err(error),
-        };
-        if let Err(error) = written {
-            warn!(upstream.name = %self.config.name, error = %error.chain(),
-                "cannot keep the index of upstream `{}` on disk; after a restart it has to be fetched again", self.config.name);
-        }
-    }
-
-    async fn load_kept(&self) {
-        let Some(document) = self.cache.get_document(&self.document_name()).await else {
-            return;
-        };
-        match blocking(move || read_kept(&document))
-            .await
-            .and_then(|kept| kept)
-        {
-            Ok((head, index)) => {
-                self.report(&index);
-                self.state.store(Arc::new(State {
-                    index: Some(Arc::new(index)),
-                    validators: head.validators,
-                    confirmed_at: Timestamp::from_millisecond(head.confirmed_at).ok(),
-                    ..State::default()
-                }));
-                self.settled.send_replace(true);
-            }
-            Err(error) => warn!(upstream.name = %self.config.name, error = %error.chain(),
-                "the kept index of upstream `{}` cannot be read and is fetched again", self.config.name),
-        }
-    }
-
-    async fn fill(&self, request: FillRequest, url: &str, file: FileKind) -> Result<Artifact> {
-        let source = Arc::new(Origins {
-            upstream: self.upstream.clone(),
-            metrics: self.metrics.clone(),
-            url: url.to_owned(),
-            file,
-            offline: self.offline,
-        });
-        let object = self.cache.fill(request, source).await.inspect_err(|error| {
-            if error.kind() != ErrorKind::NotFound {
-                warn!(upstream.name = %self.config.name, error = %error.chain(), "cannot fetch `{url}`: {error}");
-            }
-        })?;
-        Ok(artifact(object))
-    }
 }
 
 #[async_trait]
@@ -567,55 +469,11 @@ impl ChartRepository for Proxy {
     }
 
     async fn archive(&self, entry: &Arc<Entry>) -> Result<Artifact> {
-        if let Some(digest) = &entry.digest
-            && let Some(object) = self.cache.get(digest).await
-        {
-            return Ok(artifact(object));
-        }
-        let mut failure = None;
-        for url in &entry.urls {
-            let request = FillRequest {
-                name: format!("chart/{}/{url}", self.config.name),
-                expect: entry.digest,
-                also_accept: self.alternates(entry),
-                on_mismatch: self.config.on_digest_mismatch,
-                max_length: MAX_ARCHIVE,
-                negative_ttl: NEGATIVE_TTL,
-            };
-            match self.fill(request, url, FileKind::Archive).await {
-                Ok(artifact) => return Ok(artifact),
-                Err(error) => failure = Some(prefer(failure, error)),
-            }
-        }
-        Err(failure.unwrap_or_else(|| {
-            Error::not_found(format!(
-                "upstream `{}` names no URL for `{}`",
-                self.config.name,
-                entry.file_name()
-            ))
-        }))
+        self.fetch_archive(entry).await
     }
 
     async fn provenance(&self, entry: &Arc<Entry>) -> Result<Artifact> {
-        let Some(url) = entry.urls.first() else {
-            return Err(Error::not_found(format!(
-                "`{}.prov` does not exist",
-                entry.file_name()
-            )));
-        };
-        // A provenance file belongs to one archive: under its digest it never goes stale.
-        let version = entry
-            .digest
-            .map_or_else(|| url.to_string(), |digest| digest.to_hex());
-        let request = FillRequest {
-            name: format!("prov/{}/{version}/{url}", self.config.name),
-            expect: None,
-            also_accept: Vec::new(),
-            on_mismatch: self.config.on_digest_mismatch,
-            max_length: MAX_PROVENANCE,
-            negative_ttl: NEGATIVE_TTL,
-        };
-        self.fill(request, url, FileKind::Provenance).await
+        self.fetch_provenance(entry).await
     }
 }
 
@@ -626,72 +484,6 @@ impl Drop for Proxy {
         {
             task.abort();
         }
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-enum FileKind {
-    Archive,
-    Provenance,
-}
-
-/// Where a fill gets its bytes.
-#[derive(Debug)]
-struct Origins {
-    upstream: Arc<dyn Upstream>,
-    metrics: Arc<Metrics>,
-    url: String,
-    file: FileKind,
-    offline: bool,
-}
-
-#[async_trait]
-impl FillSource for Origins {
-    async fn open(&self, offset: u64) -> Result<Download> {
-        if self.offline {
-            return Err(Error::unavailable(format!(
-                "`{}` is not held, and chartgate runs offline; start without `--offline` to fetch it",
-                self.url
-            )));
-        }
-        match self.file {
-            FileKind::Archive => self.upstream.open(&self.url, offset).await,
-            // Too small to resume: it starts again.
-            FileKind::Provenance if offset > 0 => {
-                Err(Error::unavailable(format!("`{}.prov` broke off", self.url)))
-            }
-            FileKind::Provenance => self.upstream.open_provenance(&self.url).await,
-        }
-    }
-
-    fn mismatched(&self, actual: &Digest) {
-        let name = self.upstream.name();
-        self.metrics.digest_mismatch(name);
-        error!(upstream.name = %name, artifact.digest = %actual,
-            "upstream `{name}` sent other bytes for `{}` than its index promises", self.url);
-    }
-}
-
-fn artifact(object: Object) -> Artifact {
-    let origin = match object.status() {
-        cache::Status::Hit => Origin::Hit,
-        cache::Status::Miss => Origin::Miss,
-    };
-    let warning = (!object.is_verified())
-        .then(|| "the bytes do not have the digest that the index names".to_owned());
-    Artifact {
-        digest: object.digest(),
-        content: Content::Cached(object),
-        origin,
-        warning,
-    }
-}
-
-/// Of several failures, the one that says most: a fact beats a fault that may pass.
-fn prefer(first: Option<Error>, second: Error) -> Error {
-    match first {
-        Some(first) if first.kind() != ErrorKind::NotFound => first,
-        _ => second,
     }
 }
 
@@ -711,14 +503,6 @@ fn no_index(error: Error) -> Error {
         }
         _ => error,
     }
-}
-
-fn read_kept(document: &[u8]) -> Result<(KeptHead, SourceIndex)> {
-    let torn = || Error::invalid("the kept document is torn");
-    let end = memchr::memchr(b'\n', document).ok_or_else(torn)?;
-    let head =
-        serde_json::from_slice(&document[..end]).map_err(|error| torn().with_source(error))?;
-    Ok((head, kept::from_bytes(&document[end + 1..])?))
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
