@@ -14,7 +14,7 @@ HELM4 := v4.2.4
 .PHONY: test tools bench
 
 test: tools
-	CHARTGATE_TOOLS=1 CHARTGATE_TOOLS_DIR=$(TOOLS) cargo test --locked
+	CHARTGATE_TOOLS=1 CHARTGATE_TOOLS_DIR=$(TOOLS) cargo test --locked --lib --test main
 
 tools: $(TOOLS)/helm-$(HELM3)/helm $(TOOLS)/helm-$(HELM4)/helm
 	@tests/install-servers redis-server

@@ -10,7 +10,28 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use crate::config::Environment;
 
 /// What is logged where nobody says otherwise: the server library tells its own life at `info`, which ours tells better.
-const DEFAULT_FILTER: &str = "info,pingora=warn,pingora_core=warn";
+const SERVICE_FILTER: &str = "info,pingora=warn,pingora_core=warn";
+
+/// What is logged by a command that a person runs for its output.
+const COMMAND_FILTER: &str = "warn";
+
+/// What the process is for, where nobody says what to log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// It serves: its log is its life.
+    Service,
+    /// It prints an answer and ends.
+    Command,
+}
+
+impl Purpose {
+    fn default_filter(self) -> &'static str {
+        match self {
+            Self::Service => SERVICE_FILTER,
+            Self::Command => COMMAND_FILTER,
+        }
+    }
+}
 
 /// Starts logging for this process. To be called once, by `main`; a second call does nothing.
 ///
@@ -18,10 +39,10 @@ const DEFAULT_FILTER: &str = "info,pingora=warn,pingora_core=warn";
 /// `info,chartgate::upstream=debug`. A filter that cannot be read is told and the default used. Events of the `log` crate
 /// are included. Lines are written by a thread of their own, so that a slow reader of stderr never holds a request up; if
 /// 128,000 of them wait, more are dropped. Keep the result until the process ends: dropping it writes what waits.
-pub fn start(env: Environment<'_>) -> WorkerGuard {
+pub fn start(purpose: Purpose, env: Environment<'_>) -> WorkerGuard {
     let terminal = io::stderr().is_terminal();
     let color = terminal && env("NO_COLOR").is_none_or(|value| value.is_empty());
-    let (filter, fault) = filter(env);
+    let (filter, fault) = filter(purpose.default_filter(), env);
     let style = if terminal {
         Style::Human { color }
     } else {
@@ -69,21 +90,21 @@ where
     }
 }
 
-fn filter(env: Environment<'_>) -> (EnvFilter, Option<String>) {
+fn filter(default: &str, env: Environment<'_>) -> (EnvFilter, Option<String>) {
     let asked = ["CHARTGATE_LOG", "RUST_LOG"].into_iter().find_map(|name| {
         env(name)
             .filter(|directives| !directives.trim().is_empty())
             .map(|directives| (name, directives))
     });
     let Some((name, directives)) = asked else {
-        return (EnvFilter::new(DEFAULT_FILTER), None);
+        return (EnvFilter::new(default), None);
     };
     match EnvFilter::try_new(&directives) {
         Ok(filter) => (filter, None),
         Err(error) => (
-            EnvFilter::new(DEFAULT_FILTER),
+            EnvFilter::new(default),
             Some(format!(
-                "`{name}` cannot be read as a log filter, using `{DEFAULT_FILTER}`: {error}"
+                "`{name}` cannot be read as a log filter, using `{default}`: {error}"
             )),
         ),
     }
@@ -158,7 +179,7 @@ mod tests {
             }
         };
         let shown = |own, rust| {
-            let (filter, fault) = filter(&env(own, rust));
+            let (filter, fault) = filter(SERVICE_FILTER, &env(own, rust));
             (filter.to_string(), fault.is_some())
         };
         assert_eq!(

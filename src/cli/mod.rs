@@ -15,6 +15,7 @@ use clap::Parser as _;
 
 use self::args::{Cli, Command};
 pub use self::failure::Failure;
+use self::logging::Purpose;
 
 /// Exit code of wrong usage and of a wrong configuration (`EX_USAGE`).
 const USAGE: u8 = 64;
@@ -35,7 +36,11 @@ pub fn run() -> ExitCode {
             };
         }
     };
-    let log = logging::start(&|name| std::env::var(name).ok());
+    let purpose = match command {
+        Command::Serve(_) => Purpose::Service,
+        _ => Purpose::Command,
+    };
+    let log = logging::start(purpose, &|name| std::env::var(name).ok());
     let outcome = match &command {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Check(arguments) => check::run(arguments),

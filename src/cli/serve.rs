@@ -26,6 +26,9 @@ use crate::server::{self, Control, Handler, Hooks, Outcome, Server, ServerOption
 /// How long a reload waits for upstreams that it has never asked before.
 const FIRST_INDEXES: Duration = Duration::from_secs(30);
 
+/// How long the process waits at its end for work that no request needs.
+const STRAGGLERS: Duration = Duration::from_secs(5);
+
 /// Runs the gateway until it is told to stop.
 pub(super) fn run(arguments: &args::Serve) -> Result<(), Failure> {
     let config = configure(arguments)?;
@@ -33,8 +36,10 @@ pub(super) fn run(arguments: &args::Serve) -> Result<(), Failure> {
         unpack_samples(&config.data_dir)?;
     }
     let runtime = server::runtime(&config.server)?;
-    runtime.block_on(serve(config, arguments))?;
-    Ok(())
+    let outcome = runtime.block_on(serve(config, arguments));
+    // Blocking work that is still under way is about caches; nobody waits for it.
+    runtime.shutdown_timeout(STRAGGLERS);
+    Ok(outcome?)
 }
 
 async fn serve(config: Config, arguments: &args::Serve) -> Result<()> {
@@ -64,7 +69,6 @@ async fn serve(config: Config, arguments: &args::Serve) -> Result<()> {
         Arc::new(Admin(process.clone())),
     );
     server.run(public, admin, process).await?;
-    info!("stopped");
     Ok(())
 }
 
