@@ -6,6 +6,8 @@ mod support;
 
 /// What is fetched once and kept: coalescing, verification, eviction, restarts and crashes.
 mod cache;
+/// Encodings, conditional requests, ranges, reserved names and rates over HTTP.
+mod charts;
 /// Real helm 3 and helm 4 through twenty upstreams, in every form of the index, with and without credentials.
 mod clients;
 /// The files in `config/`, and what a wrong file is told.
