@@ -43,9 +43,9 @@ def request(port, method, path, body=None, headers=None):
 class Server:
     """A running server and all of its worker processes."""
 
-    def __init__(self, command, cwd, log):
+    def __init__(self, command, cwd, log, env=None):
         self.started = time.perf_counter()
-        self.process = subprocess.Popen(command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self.process = subprocess.Popen(command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env)
 
     def pids(self):
         """The process and its children."""
@@ -119,7 +119,9 @@ class Chartgate(Server):
         file = folder / "gateway.yaml"
         file.write_text(json.dumps(config, indent=1))
         log = open(folder / "chartgate.log", "ab")
-        super().__init__([*prefix, program, "serve", "--config", str(file)], folder, log)
+        # As nginx beside it: no access log, everything else as by default.
+        env = {**os.environ, "CHARTGATE_LOG": "info,pingora=warn,pingora_core=warn,chartgate::access=off"}
+        super().__init__([*prefix, program, "serve", "--config", str(file)], folder, log, env)
 
     def ready(self):
         """Seconds from the start of the process until it is ready."""
