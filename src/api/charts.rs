@@ -1,20 +1,25 @@
 //! The chart repository routes: the merged index, archives and provenance files.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::auth::Identity;
 use crate::config::Action;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::{Gateway, Tenant};
-use crate::http::conditional::{http_date, not_modified};
+use crate::http::conditional::not_modified;
 use crate::http::encoding::Coding;
 use crate::http::range::{self, Selection};
-use crate::http::{Body, HeaderName, Request, Response, StatusCode, header};
+use crate::http::{Body, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use crate::names::FileName;
 use crate::repository::{Artifact, Freshness, Origin};
 
 /// `X-Cache: hit | miss | stale | hosted` (contract/http.md).
 pub(super) const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
+
+const HIT: HeaderValue = HeaderValue::from_static("hit");
+const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
+const BY_ENCODING: HeaderValue = HeaderValue::from_static("Accept-Encoding");
 
 /// How long the very first request of a tenant waits for upstreams that were never reached.
 const FIRST_INDEX: Duration = Duration::from_secs(60);
@@ -23,10 +28,13 @@ const FIRST_INDEX: Duration = Duration::from_secs(60);
 pub(super) async fn index(tenant: &Tenant, request: &Request) -> Result<Response> {
     let group = tenant.charts();
     // Before any index exists there is nothing to serve; a half of one would make clients forget charts.
-    let settled = tokio::time::timeout(FIRST_INDEX, group.settled()).await;
+    let settled = group.has_settled()
+        || tokio::time::timeout(FIRST_INDEX, group.settled())
+            .await
+            .is_ok();
     let published = group.published();
     let freshness = group.freshness();
-    if settled.is_err() || freshness == Freshness::Unknown {
+    if !settled || freshness == Freshness::Unknown {
         return Err(Error::unavailable(format!(
             "`{}` has no index yet: {}",
             tenant.path(),
@@ -42,12 +50,12 @@ pub(super) async fn index(tenant: &Tenant, request: &Request) -> Result<Response
     });
     let etag = match &encoded {
         // A strong tag names bytes, and the encoded ones are others.
-        Some((coding, _)) => format!(
+        Some((coding, _)) => Cow::Owned(format!(
             "{}-{}\"",
             snapshot.etag().trim_end_matches('"'),
             coding.as_str()
-        ),
-        None => snapshot.etag().to_owned(),
+        )),
+        None => Cow::Borrowed(snapshot.etag()),
     };
     let mut response = if not_modified(&request.headers, Some(&etag), Some(snapshot.modified())) {
         Response::new(StatusCode::NOT_MODIFIED, Body::Empty)
@@ -64,10 +72,10 @@ pub(super) async fn index(tenant: &Tenant, request: &Request) -> Result<Response
         }
     };
     response = response
-        .with_header(header::ETAG, &etag)
-        .with_header(header::LAST_MODIFIED, http_date(snapshot.modified()))
-        .with_header(header::CACHE_CONTROL, "no-cache")
-        .with_header(header::VARY, "Accept-Encoding");
+        .with_header(header::ETAG, &*etag)
+        .with_header(header::LAST_MODIFIED, &published.last_modified)
+        .with_header(header::CACHE_CONTROL, NO_CACHE)
+        .with_header(header::VARY, BY_ENCODING);
     Ok(with_freshness(response, &freshness))
 }
 
@@ -107,7 +115,7 @@ async fn respond(artifact: Artifact, file: &FileName, request: &Request) -> Resu
             None => response,
         };
         match &etag {
-            Some(etag) => response.with_header(header::ETAG, etag),
+            Some(etag) => response.with_header(header::ETAG, etag.as_str()),
             None => response,
         }
     };
@@ -150,11 +158,11 @@ async fn respond(artifact: Artifact, file: &FileName, request: &Request) -> Resu
 fn with_freshness(response: Response, freshness: &Freshness) -> Response {
     match freshness {
         Freshness::Fresh { age } => response
-            .with_header(X_CACHE, "hit")
-            .with_header(header::AGE, age.as_secs().to_string()),
+            .with_header(X_CACHE, HIT)
+            .with_header(header::AGE, age.as_secs()),
         Freshness::Stale { age } => response
             .with_header(X_CACHE, "stale")
-            .with_header(header::AGE, age.as_secs().to_string())
+            .with_header(header::AGE, age.as_secs())
             .with_header(header::WARNING, "110 - \"Response is Stale\""),
         Freshness::Unknown => response
             .with_header(X_CACHE, "stale")

@@ -8,7 +8,7 @@ mod error;
 mod museum;
 mod route;
 
-use std::sync::Arc;
+use std::borrow::Cow;
 
 use tracing::{debug, error, field};
 
@@ -24,7 +24,7 @@ pub async fn handle(gateway: &Gateway, request: &Request, body: &mut dyn Request
     let mut account = Account {
         route: "none",
         tenant: None,
-        identity: Arc::from(""),
+        identity: Cow::Borrowed(""),
     };
     let answer = steps(gateway, request, body, &mut account).await;
     // Set nowhere else, so it cannot be taken.
@@ -55,7 +55,7 @@ async fn steps(
         return Ok(open(gateway, &route));
     };
     let identity = gateway.authenticate(request).await?;
-    account.identity = Arc::from(identity.to_string());
+    account.identity = identity.log_name();
     // 3. The gate: tenant, permission, rate.
     let address = request.peer.map(|peer| peer.ip());
     let tenant = gateway.admit(tenant, &identity, action, address)?;

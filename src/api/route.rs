@@ -4,6 +4,8 @@
 //! Dot segments, encoded separators and control characters are refused here, so no later layer sees one.
 //! Knows nothing about which tenants exist.
 
+use std::borrow::Cow;
+
 use percent_encoding::percent_decode_str;
 
 use crate::error::{Error, Result};
@@ -60,7 +62,7 @@ impl Route {
     /// `NotFound` for one that means nothing, `MethodNotAllowed` for a known path with another method.
     pub fn parse(method: &Method, path: &str) -> Result<Self> {
         let segments = decode(path)?;
-        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+        let segments: Vec<&str> = segments.iter().map(AsRef::as_ref).collect();
         let reads = matches!(*method, Method::GET | Method::HEAD);
         let read = |route: Self| {
             if reads {
@@ -160,7 +162,7 @@ fn api<'a, 's>(segments: &'a [&'s str]) -> Option<(&'a [&'s str], &'a [&'s str])
     Some((&segments[..api], &segments[api + 1..]))
 }
 
-fn decode(path: &str) -> Result<Vec<String>> {
+fn decode(path: &str) -> Result<Vec<Cow<'_, str>>> {
     if path.len() > MAX_PATH {
         return Err(Error::invalid(format!(
             "the path is {} bytes long; {MAX_PATH} are allowed",
@@ -179,7 +181,7 @@ fn decode(path: &str) -> Result<Vec<String>> {
         .collect()
 }
 
-fn decode_segment(segment: &str) -> Result<String> {
+fn decode_segment(segment: &str) -> Result<Cow<'_, str>> {
     let refuse = |what: &str| {
         Err(Error::invalid(format!(
             "the path segment `{segment:.120}` {what}"
@@ -206,7 +208,7 @@ fn decode_segment(segment: &str) -> Result<String> {
     {
         return refuse("has an encoded separator or control character");
     }
-    Ok(decoded.into_owned())
+    Ok(decoded)
 }
 
 fn not_allowed(method: &Method, path: &str, allowed: &'static str) -> Error {

@@ -8,6 +8,7 @@ mod hash;
 mod policy;
 mod users;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -56,6 +57,12 @@ impl Identity {
             Self::User { name } => Some(name),
             Self::Certificate { subject } => Some(subject),
         }
+    }
+
+    /// How the log calls them; owned only where there is a name.
+    pub fn log_name(&self) -> Cow<'static, str> {
+        self.name()
+            .map_or(Cow::Borrowed("anonymous"), |name| name.to_string().into())
     }
 }
 

@@ -7,6 +7,7 @@ pub mod conditional;
 pub mod encoding;
 pub mod range;
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
@@ -45,8 +46,8 @@ pub struct Account {
     pub route: &'static str,
     /// The tenant that it was admitted to. Only configured tenants appear here, so it may label a metric.
     pub tenant: Option<Arc<str>>,
-    /// Who asked, for the log.
-    pub identity: Arc<str>,
+    /// Who asked, for the log; empty where nobody got as far as to ask.
+    pub identity: Cow<'static, str>,
 }
 
 impl Request {
@@ -61,9 +62,7 @@ impl Request {
     }
 
     /// The decoded pairs of the query, in order.
-    pub fn query_pairs(
-        &self,
-    ) -> impl Iterator<Item = (std::borrow::Cow<'_, str>, std::borrow::Cow<'_, str>)> {
+    pub fn query_pairs(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
         url::form_urlencoded::parse(self.query.as_deref().unwrap_or_default().as_bytes())
     }
 }
@@ -93,6 +92,9 @@ impl RequestBody for MemoryBody {
     }
 }
 
+/// How many header fields an answer has room for at once.
+const HEADERS: usize = 12;
+
 /// A response. The server adds `Date`, `Connection` and the framing.
 #[derive(Debug)]
 pub struct Response {
@@ -109,15 +111,16 @@ impl Response {
     pub fn new(status: StatusCode, body: impl Into<Body>) -> Self {
         Self {
             status,
-            headers: HeaderMap::new(),
+            // Room for what handlers and the server add, so that it never grows.
+            headers: HeaderMap::with_capacity(HEADERS),
             body: body.into(),
         }
     }
 
     /// Adds a header field; a value that is not allowed in a header is left out.
     #[must_use]
-    pub fn with_header(mut self, name: HeaderName, value: impl AsRef<str>) -> Self {
-        if let Ok(value) = HeaderValue::from_str(value.as_ref()) {
+    pub fn with_header(mut self, name: HeaderName, value: impl TryInto<HeaderValue>) -> Self {
+        if let Ok(value) = value.try_into() {
             self.headers.insert(name, value);
         }
         self

@@ -16,6 +16,8 @@ use tracing::{debug, error};
 use super::{Artifact, ChartRepository, Freshness};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
+use crate::http::HeaderValue;
+use crate::http::conditional::http_date;
 use crate::http::encoding::Coding;
 use crate::index::{Member, Snapshot, Style};
 use crate::metrics::Metrics;
@@ -56,6 +58,8 @@ pub struct GroupMember {
 pub struct Published {
     /// The index.
     pub snapshot: Arc<Snapshot>,
+    /// When its text changed, for `Last-Modified`.
+    pub last_modified: HeaderValue,
     gzip: OnceCell<Bytes>,
     zstd: OnceCell<Bytes>,
 }
@@ -63,6 +67,7 @@ pub struct Published {
 impl Published {
     fn new(snapshot: Snapshot) -> Self {
         Self {
+            last_modified: last_modified(&snapshot),
             snapshot: Arc::new(snapshot),
             gzip: OnceCell::new(),
             zstd: OnceCell::new(),
@@ -75,6 +80,7 @@ impl Published {
             return Self::new(snapshot);
         }
         Self {
+            last_modified: last_modified(&snapshot),
             snapshot: Arc::new(snapshot),
             gzip: previous.gzip.clone(),
             zstd: previous.zstd.clone(),
@@ -87,6 +93,10 @@ impl Published {
             Coding::Zstd => &self.zstd,
         }
     }
+}
+
+fn last_modified(snapshot: &Snapshot) -> HeaderValue {
+    HeaderValue::try_from(http_date(snapshot.modified())).expect("a date is visible ASCII")
 }
 
 impl Group {
@@ -173,6 +183,11 @@ impl Group {
     /// Whether an index has been published: all members have settled, and at least one of them has an index.
     pub fn is_ready(&self) -> bool {
         *self.settled.borrow() && self.freshness() != Freshness::Unknown
+    }
+
+    /// Whether every member has an index or has failed to get one, and the result is published.
+    pub fn has_settled(&self) -> bool {
+        *self.settled.borrow()
     }
 
     /// Waits until every member has an index or has failed to get one, and the result is published. Cancel-safe.
