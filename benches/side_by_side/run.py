@@ -36,7 +36,7 @@ def main():
     options = parser.parse_args()
     options.program = options.program.resolve()
     options.keep = target / "bench"
-    print(f"{describe_machine()}; both servers without an access log\n")
+    print(f"{describe_machine()}\n")
     print("| figure | must reach | chartgate | rival | ratio |\n| --- | --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory(prefix="chartgate-bench-") as folder:
         for name in options.only.split(","):

@@ -45,7 +45,7 @@ class Server:
 
     def __init__(self, command, cwd, log, env=None):
         self.started = time.perf_counter()
-        self.process = subprocess.Popen(command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env)
+        self.process = subprocess.Popen(command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def pids(self):
         """The process and its children."""
@@ -110,7 +110,7 @@ class Server:
 class Chartgate(Server):
     """chartgate on a configuration without listeners and data folder, which are added."""
 
-    def __init__(self, program, folder, config, prefix=()):
+    def __init__(self, program, folder, config, prefix=(), access_log=True):
         folder.mkdir(parents=True, exist_ok=True)
         self.port, self.admin = free_port(), free_port()
         config = dict(config)
@@ -118,10 +118,9 @@ class Chartgate(Server):
         config.setdefault("data_dir", str(folder / "data"))
         file = folder / "gateway.yaml"
         file.write_text(json.dumps(config, indent=1))
-        log = open(folder / "chartgate.log", "ab")
-        # As nginx beside it: no access log, everything else as by default.
-        env = {**os.environ, "CHARTGATE_LOG": "info,pingora=warn,pingora_core=warn,chartgate::access=off"}
-        super().__init__([*prefix, program, "serve", "--config", str(file)], folder, log, env)
+        env = {**os.environ, "CHARTGATE_LOG": "info" if access_log else "warn"}
+        with open(folder / "chartgate.log", "ab") as log:
+            super().__init__([*prefix, program, "serve", "--config", str(file)], folder, log, env)
 
     def ready(self):
         """Seconds from the start of the process until it is ready."""
@@ -131,7 +130,7 @@ class Chartgate(Server):
 class Nginx(Server):
     """nginx with the files of a folder, set up as static file servers are."""
 
-    def __init__(self, folder, root):
+    def __init__(self, folder, root, access_log=True):
         folder.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
         (folder / "nginx.conf").write_text(
@@ -139,7 +138,7 @@ class Nginx(Server):
 daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log; worker_processes auto; user root;
 events {{ worker_connections 1024; }}
 http {{
-  access_log off; sendfile on; tcp_nopush on; tcp_nodelay on; keepalive_requests 1000000000; etag on;
+  access_log {'access.log' if access_log else 'off'}; sendfile on; tcp_nopush on; tcp_nodelay on; keepalive_requests 1000000000; etag on;
   open_file_cache max=1000; open_file_cache_valid 1s; types {{ application/gzip tgz; application/x-yaml yaml; }}
   client_body_temp_path {folder}/t1; proxy_temp_path {folder}/t2; fastcgi_temp_path {folder}/t3;
   uwsgi_temp_path {folder}/t4; scgi_temp_path {folder}/t5;
