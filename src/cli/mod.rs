@@ -22,10 +22,8 @@ const USAGE: u8 = 64;
 
 /// Runs the command that the process was started with, and says with which code it should end.
 pub fn run() -> ExitCode {
-    let command = match Cli::try_parse() {
-        Ok(cli) => cli
-            .command
-            .unwrap_or(Command::Serve(args::Serve::default())),
+    let command = match parse() {
+        Ok(command) => command,
         Err(message) => {
             // Help and version are messages too, on stdout and with code 0. Nothing can be done if even this fails.
             let _ = message.print();
@@ -54,6 +52,17 @@ pub fn run() -> ExitCode {
         Err(failure) => {
             eprintln!("chartgate: {failure}");
             failure.exit_code().into()
+        }
+    }
+}
+
+/// The command; without one it is `serve`, whose arguments may still come from the environment.
+fn parse() -> Result<Command, clap::Error> {
+    match Cli::try_parse()?.command {
+        Some(command) => Ok(command),
+        None => {
+            let serve = Cli::try_parse_from(["chartgate", "serve"])?.command;
+            Ok(serve.unwrap_or(Command::Serve(args::Serve::default())))
         }
     }
 }

@@ -157,7 +157,7 @@ pub struct SourceIndex {
 }
 
 impl SourceIndex {
-    /// Reads an index as its source wrote it. `base` is the final URL of the index: relative URLs are resolved against it.
+    /// Reads an index as its source wrote it. `base` is what relative chart URLs resolve against (Helm: the configured repository URL).
     ///
     /// `previous` makes the work proportional to what changed, and unchanged charts keep their `Arc`. Entries that no client
     /// could use are left out and told in the report. Errors: the text is not an index, or visibly half of one.
