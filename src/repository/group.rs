@@ -3,12 +3,13 @@
 //! A merge happens when a member changed, never on a request. [`Group::publish`] is also called by an upload before it is
 //! acknowledged, so that the next read anywhere on this replica shows it. Knows nothing about HTTP routes or identities.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use tokio::sync::{Notify, OnceCell, watch};
 use tokio::task::JoinSet;
 use tracing::{debug, error};
@@ -143,8 +144,6 @@ impl Group {
             if let Err(failure) = self.publish().await {
                 error!(tenant.name = %self.tenant, error = %failure.chain(), "cannot publish the index of `{}`", self.tenant);
             }
-            self.settled
-                .send_if_modified(|settled| !std::mem::replace(settled, true));
             // Someone may be uploading hundreds of charts: the expensive forms wait until it is quiet.
             while tokio::time::timeout(QUIET, self.changed.notified())
                 .await
@@ -273,9 +272,7 @@ impl Group {
     }
 
     fn merge(&self) {
-        let Ok(_one_at_a_time) = self.merging.lock() else {
-            return;
-        };
+        let _one_at_a_time = self.one_at_a_time();
         let members: Vec<Member> = self
             .members
             .iter()
@@ -295,6 +292,17 @@ impl Group {
             debug!(tenant.name = %self.tenant, versions = published.snapshot.versions(), "published the index of `{}`", self.tenant);
         }
         self.published.store(Arc::new(published));
+        // Here and not in `run`, so that whoever publishes (a refresh by hand) sees the tenant ready when he is answered.
+        let whole = |member: &GroupMember| member.repository.settled().now_or_never().is_some();
+        if self.members.iter().all(whole) {
+            self.settled
+                .send_if_modified(|settled| !std::mem::replace(settled, true));
+        }
+    }
+
+    /// The turn to replace what is published. It guards nothing that a panic could have left half done.
+    fn one_at_a_time(&self) -> MutexGuard<'_, ()> {
+        self.merging.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One contiguous body and the compressed forms that somebody has asked for before.
@@ -303,9 +311,7 @@ impl Group {
         if before.snapshot.contiguous().is_none() {
             let group = self.clone();
             let _ = tokio::task::spawn_blocking(move || {
-                let Ok(_one_at_a_time) = group.merging.lock() else {
-                    return;
-                };
+                let _one_at_a_time = group.one_at_a_time();
                 let current = group.snapshot();
                 let compact = Published::after(&group.published(), current.compact());
                 group.published.store(Arc::new(compact));

@@ -28,6 +28,10 @@ use crate::index::{Entry, SourceIndex};
 use crate::metrics::Metrics;
 use crate::upstream::{IndexReply, Upstream, Validators};
 
+/// The longest `Retry-After` that is honoured.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+/// However short `refresh` is, an upstream is not asked without a pause.
+const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 /// The first pause after a failed refresh; it doubles up to `refresh`.
 const FIRST_BACKOFF: Duration = Duration::from_secs(5);
 
@@ -407,10 +411,11 @@ impl Proxy {
             (Some(failure), _) => {
                 let doubled =
                     FIRST_BACKOFF.saturating_mul(1 << (failure.attempts.saturating_sub(1)).min(16));
-                failure
-                    .retry_after
-                    .unwrap_or(doubled)
-                    .min(self.config.refresh.max(FIRST_BACKOFF))
+                match failure.retry_after {
+                    // An upstream that says when is asked then, within reason.
+                    Some(after) => after.min(LONGEST_WAIT),
+                    None => doubled.min(self.config.refresh.max(FIRST_BACKOFF)),
+                }
             }
             (None, Some(at)) => self.config.refresh.saturating_sub(self.clock.since(at)),
             (None, None) => return Duration::ZERO,
@@ -419,7 +424,7 @@ impl Proxy {
         if self.attempts.load(Ordering::Acquire) == 0 {
             Duration::ZERO
         } else {
-            jittered(pause)
+            jittered(pause.max(SHORTEST_PAUSE))
         }
     }
 }
