@@ -133,6 +133,13 @@ impl Gateway {
         });
     }
 
+    /// Waits until `/readyz` says 200, also of a gateway that was started despite hopeless tenants.
+    #[track_caller]
+    pub(crate) fn wait_all_ready(&mut self) {
+        self.hopeless.clear();
+        self.wait_ready();
+    }
+
     /// Waits until it listens, ready or not.
     #[track_caller]
     pub(crate) fn wait_alive(&mut self) {
