@@ -25,10 +25,6 @@ pub enum ErrorKind {
     MethodNotAllowed(&'static str),
     /// Larger than a configured limit.
     TooLarge,
-    /// A byte range that the object does not have.
-    Range,
-    /// An `If-Match` style precondition failed.
-    Precondition,
     /// Over a rate; see [`Error::retry_after`].
     RateLimited,
     /// The storage quota of a repository is used up.

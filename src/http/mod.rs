@@ -77,21 +77,6 @@ pub trait RequestBody: Send {
     fn length(&self) -> Option<u64>;
 }
 
-/// A body that is already in memory; for tests and for requests without one.
-#[derive(Debug, Default)]
-pub struct MemoryBody(pub Option<Bytes>);
-
-#[async_trait]
-impl RequestBody for MemoryBody {
-    async fn chunk(&mut self) -> Result<Option<Bytes>> {
-        Ok(self.0.take())
-    }
-
-    fn length(&self) -> Option<u64> {
-        Some(self.0.as_ref().map_or(0, |bytes| bytes.len() as u64))
-    }
-}
-
 /// How many header fields an answer has room for at once.
 const HEADERS: usize = 12;
 

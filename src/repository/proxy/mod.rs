@@ -408,15 +408,7 @@ impl Proxy {
     fn until_next_attempt(&self) -> Duration {
         let state = self.state.load();
         let pause = match (&state.failure, state.confirmed_at) {
-            (Some(failure), _) => {
-                let doubled =
-                    FIRST_BACKOFF.saturating_mul(1 << (failure.attempts.saturating_sub(1)).min(16));
-                match failure.retry_after {
-                    // An upstream that says when is asked then, within reason.
-                    Some(after) => after.min(LONGEST_WAIT),
-                    None => doubled.min(self.config.refresh.max(FIRST_BACKOFF)),
-                }
-            }
+            (Some(failure), _) => backoff(failure, self.config.refresh),
             (None, Some(at)) => self.config.refresh.saturating_sub(self.clock.since(at)),
             (None, None) => return Duration::ZERO,
         };
@@ -516,10 +508,49 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
         .map_err(|error| Error::internal("a background computation ended early", error))
 }
 
+/// The pause after a failure: what the upstream asked for, within reason, else one that doubles up to `refresh`.
+fn backoff(failure: &Failure, refresh: Duration) -> Duration {
+    let doublings = failure.attempts.saturating_sub(1).min(16);
+    let doubled = FIRST_BACKOFF.saturating_mul(1 << doublings);
+    match failure.retry_after {
+        Some(after) => after.min(LONGEST_WAIT),
+        None => doubled.min(refresh.max(FIRST_BACKOFF)),
+    }
+}
+
 /// Between 90 % and 110 % of `pause`.
 fn jittered(pause: Duration) -> Duration {
     let mut byte = [0];
     // Without randomness the pause is merely not jittered.
     let _ = getrandom::fill(&mut byte);
     pause.mul_f64(0.9 + f64::from(byte[0]) / 255.0 * 0.2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pause(attempts: u32, retry_after: Option<u64>) -> u64 {
+        let failure = Failure {
+            message: String::new(),
+            since: Timestamp::UNIX_EPOCH,
+            attempts,
+            retry_after: retry_after.map(Duration::from_secs),
+        };
+        backoff(&failure, Duration::from_secs(300)).as_secs()
+    }
+
+    #[test]
+    fn pauses_double_up_to_the_refresh_interval() {
+        let pauses: Vec<u64> = (1..=8).map(|attempts| pause(attempts, None)).collect();
+        assert_eq!(pauses, [5, 10, 20, 40, 80, 160, 300, 300]);
+        assert_eq!(pause(u32::MAX, None), 300);
+    }
+
+    #[test]
+    fn an_upstream_that_says_when_is_asked_then() {
+        assert_eq!(pause(1, Some(1)), 1);
+        assert_eq!(pause(1, Some(1200)), 1200);
+        assert_eq!(pause(1, Some(1_000_000)), 3600);
+    }
 }
