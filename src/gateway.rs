@@ -453,8 +453,11 @@ async fn open_store(
     let state_dir = config.data_dir.join("cache").join("hosted");
     let progress = progress.clone();
     let told = move |done, total| progress(done, total);
+    let Some(root) = config.store.root() else {
+        return Err(Error::invalid("buckets are no stores yet"));
+    };
     let store = Hosted::open(
-        config.store.root.clone(),
+        root.to_path_buf(),
         path,
         state_dir,
         shared.clock.clone(),

@@ -85,6 +85,74 @@ impl Borrow<str> for TenantPath {
     }
 }
 
+/// A pattern of tenant paths: plain segments, then `*` for each further one, or a last `**` for any number of them.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TenantPattern(Arc<str>);
+
+impl TenantPattern {
+    /// Whether a key of `tenants` is a pattern and not a path.
+    pub fn is_one(text: &str) -> bool {
+        text.contains('*')
+    }
+
+    /// Parses `*`, `*/*`, `team/*`, `**` or `team/**`, with or without a leading slash.
+    pub fn parse(text: &str) -> Result<Self> {
+        let path = text.strip_prefix('/').unwrap_or(text);
+        let literal: Vec<&str> = path
+            .split('/')
+            .take_while(|part| !part.contains('*'))
+            .collect();
+        if !literal.is_empty() {
+            TenantPath::parse(&literal.join("/"))?;
+        }
+        let rest: Vec<&str> = path.split('/').skip(literal.len()).collect();
+        let is_known = match rest.as_slice() {
+            ["**"] => true,
+            stars => !stars.is_empty() && stars.iter().all(|star| *star == "*"),
+        };
+        if !is_known {
+            return Err(Error::invalid(format!(
+                "tenant pattern `{text:.200}`: after plain segments write `*` for each segment of any name, or one last `**` for any number of them"
+            )));
+        }
+        Ok(Self(Arc::from(path)))
+    }
+
+    /// As it was written, without a leading slash.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The segments before the first `*`.
+    pub fn literal(&self) -> impl Iterator<Item = &str> {
+        self.0.split('/').take_while(|part| !part.contains('*'))
+    }
+
+    /// How many segments a path has that fits; `None`: any number, from that of the plain segments.
+    pub fn depth(&self) -> Option<usize> {
+        (!self.0.ends_with("**")).then(|| self.0.split('/').count())
+    }
+
+    /// Whether `path` (segments joined by `/`, empty for the root) fits.
+    pub fn fits(&self, path: &str) -> bool {
+        let count = if path.is_empty() {
+            0
+        } else {
+            path.split('/').count()
+        };
+        let mut segments = path.split('/');
+        let literal = self.literal().count();
+        let starts = count >= literal && self.literal().all(|part| segments.next() == Some(part));
+        starts && self.depth().is_none_or(|depth| depth == count)
+    }
+}
+
+impl fmt::Display for TenantPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 fn is_plain_segment(segment: &str) -> bool {
     segment.len() <= 128
         && segment

@@ -119,7 +119,7 @@ fn the_quick_start_is_safe_and_complete() {
     let folder = tempfile::tempdir().expect("a folder");
     let config = config::quick_start(folder.path());
     assert_eq!(config.data_dir, folder.path());
-    assert_eq!(config.store.root, folder.path().join("hosted"));
+    assert_eq!(config.store.root(), Some(&*folder.path().join("hosted")));
     for address in config.server.http.iter().chain(&config.server.admin) {
         match address {
             ListenAddress::Tcp(address) => assert!(address.ip().is_loopback(), "{address}"),
@@ -432,10 +432,10 @@ fn tls_only_and_no_admin_mean_what_they_say() {
 fn the_data_folder_moves_with_its_store() {
     let mut config = parse(&with("data_dir: /a")).expect("valid");
     config.set_data_dir(Path::new("/b"));
-    assert_eq!(config.store.root, Path::new("/b/hosted"));
+    assert_eq!(config.store.root(), Some(Path::new("/b/hosted")));
     let mut config = parse(&with("data_dir: /a\nstore: {root: /c}")).expect("valid");
     config.set_data_dir(Path::new("/b"));
-    assert_eq!(config.store.root, Path::new("/c"));
+    assert_eq!(config.store.root(), Some(Path::new("/c")));
 }
 
 #[test]

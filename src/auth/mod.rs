@@ -177,6 +177,7 @@ mod tests {
         std::fs::write(&file, "ci:{SHA}JfOwpCDy5ASLqp0M24rdutzyYk8=\n").expect("written");
         let auth = config::Auth {
             users_file: Some(file),
+            ..config::Auth::default()
         };
         let authenticator = Authenticator::open(&auth, &Clock::system()).expect("opened");
         (folder, authenticator)

@@ -191,7 +191,7 @@ mod tests {
         let config = serve.configuration(&|_| None).expect("valid");
         assert_eq!(config.server.http[0].to_string(), "127.0.0.1:0");
         assert_eq!(config.data_dir, Path::new("/b"));
-        assert_eq!(config.store.root, Path::new("/b/hosted"));
+        assert_eq!(config.store.root(), Some(Path::new("/b/hosted")));
         assert!(config.offline);
     }
 
@@ -201,7 +201,7 @@ mod tests {
             panic!("serve")
         };
         let config = serve.configuration(&|_| None).expect("embedded");
-        assert_eq!(config.store.root, Path::new("/srv/x/hosted"));
+        assert_eq!(config.store.root(), Some(Path::new("/srv/x/hosted")));
         assert!(
             matches!(&config.upstreams["sample"].source, config::Source::Dir(path) if path == Path::new("/srv/x/sample"))
         );

@@ -5,9 +5,11 @@
 
 mod expand;
 mod mistakes;
+mod museum;
 mod resolve;
 mod sample;
 mod section;
+mod store;
 mod tenants;
 mod tree;
 mod units;
@@ -23,8 +25,10 @@ use std::time::Duration;
 use url::Url;
 
 pub use self::mistakes::{Mistake, Mistakes};
+pub use self::museum::Museum;
 pub use self::sample::quick_start_files;
-use crate::names::TenantPath;
+pub use self::store::{Azblob, Cos, Etcd, Gcs, ObjectStore, Oss, Place, S3, Service, Store, Swift};
+use crate::names::{TenantPath, TenantPattern};
 
 /// `tenants.<path>.index:`; its words belong to the module that renders.
 pub use crate::index::{Fields as IndexFields, Format as IndexFormat, Style as Index};
@@ -77,8 +81,8 @@ pub fn listen_address(text: &str) -> Result<ListenAddress, String> {
 impl Config {
     /// Moves the data folder (`--data-dir`), and with it the hosted store where the file did not place that elsewhere.
     pub fn set_data_dir(&mut self, data_dir: &Path) {
-        if self.store.root == self.data_dir.join("hosted") {
-            self.store.root = data_dir.join("hosted");
+        if self.store.root() == Some(&self.data_dir.join("hosted")) {
+            self.store.place = Place::Folder(data_dir.join("hosted"));
         }
         self.data_dir = data_dir.to_path_buf();
     }
@@ -99,6 +103,11 @@ pub struct Config {
     pub upstreams: BTreeMap<Arc<str>, Upstream>,
     /// Endpoints by path.
     pub tenants: BTreeMap<TenantPath, Tenant>,
+    /// Endpoints by pattern (`*`, `team/*`, `**`): every path that fits is one, made when it is first used. Their `path` is the
+    /// root's and means nothing.
+    pub patterns: BTreeMap<TenantPattern, Tenant>,
+    /// The ChartMuseum API's switches.
+    pub museum: Museum,
     /// Who can be somebody.
     pub auth: Auth,
     /// Never dial an upstream: serve what is held (`--offline`).
@@ -118,6 +127,13 @@ pub struct Server {
     pub external_url: Option<Url>,
     /// How long requests in flight may take after SIGTERM. Default 20 s.
     pub grace_period: Duration,
+    /// What every path of the public listeners starts with (`context_path`): empty, or `/` and segments without a slash at
+    /// the end. Tenants, API and health live below it.
+    pub context_path: String,
+    /// How long a client may take for a request head and between two pieces of a body (`read_timeout`).
+    pub read_timeout: Duration,
+    /// How long a client may take to accept the next piece of an answer (`write_timeout`).
+    pub write_timeout: Duration,
     /// Worker threads; default: the number of cores.
     pub threads: usize,
 }
@@ -151,6 +167,8 @@ pub struct Https {
     pub key_file: PathBuf,
     /// PEM certificates of the authorities that issue client certificates. Present: clients may show one.
     pub client_ca_file: Option<PathBuf>,
+    /// Whether clients must show a certificate (`client_certificates: required`). Default false: they may.
+    pub client_certificate_required: bool,
 }
 
 /// `cache:`
@@ -173,13 +191,6 @@ pub struct Redis {
     pub prefix: String,
     /// Objects larger than this stay out of redis. Default 1 MiB.
     pub max_object: u64,
-}
-
-/// `store:`; only the local file system for now.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Store {
-    /// The folder, in ChartMuseum's layout. Default `<data_dir>/hosted`.
-    pub root: PathBuf,
 }
 
 /// `upstreams.<name>:`
@@ -210,6 +221,8 @@ pub enum Source {
     Helm(Url),
     /// A folder of packages, with or without an index.yaml.
     Dir(PathBuf),
+    /// A bucket of packages, with or without an index.yaml; read only.
+    Bucket(ObjectStore),
 }
 
 /// How an upstream is reached: everything that decides which connections may be shared.
@@ -275,6 +288,11 @@ pub struct Hosted {
     pub delete: bool,
     /// The largest request body of an upload, in bytes. Default 20 MiB.
     pub max_upload: u64,
+    /// How many files the tenant may hold, provenance files counted (`max_objects`); over it uploads get 507. Default 0: any.
+    pub max_objects: usize,
+    /// How many versions of one chart are kept (`max_versions`): an upload removes the oldest ones by time of upload above that,
+    /// with their provenance files. Default 0: any.
+    pub max_versions: usize,
 }
 
 /// `hosted.overwrite:`
@@ -370,6 +388,51 @@ pub enum LimitBy {
 pub struct Auth {
     /// An htpasswd file; reread when it changes.
     pub users_file: Option<PathBuf>,
+    /// Users with their passwords, for those whom a file is too much (`users`).
+    pub users: BTreeMap<String, Secret>,
+    /// Issuers of bearer tokens (`jwt`).
+    pub jwt: Vec<Jwt>,
+    /// What a 401 asks for (`challenge`).
+    pub challenge: Challenge,
+}
+
+/// One of `auth.jwt:`. Tokens of a fixed key with ChartMuseum's `access` claims.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Jwt {
+    /// PEM public key or certificate (RSA, P-256 or Ed25519).
+    pub public_key_file: PathBuf,
+    /// `aud` must hold this, where it is given.
+    pub audience: Option<String>,
+    /// `iss` must be this, where it is given.
+    pub issuer: Option<String>,
+    /// JMESPath over the claims that yields the allowed actions; `$NAMESPACE` is the tenant's path, `$ACCESS_ENTRY_TYPE` is
+    /// `artifact-repository`. Default ChartMuseum's.
+    pub actions_path: String,
+}
+
+/// `auth.challenge:`, the scheme and words of `WWW-Authenticate`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Challenge {
+    /// `Basic realm="…"`. Default realm `chartgate`.
+    Basic {
+        /// The realm.
+        realm: String,
+    },
+    /// `Bearer realm="…",service="…",scope="artifact-repository:<tenant>:<action>"`.
+    Bearer {
+        /// URL of the token service.
+        realm: String,
+        /// The service's name for this one.
+        service: String,
+    },
+}
+
+impl Default for Challenge {
+    fn default() -> Self {
+        Self::Basic {
+            realm: "chartgate".into(),
+        }
+    }
 }
 
 /// A value that is never printed.

@@ -67,6 +67,8 @@ fn read<'c>(context: &'c Context<'c>, node: &'c tree::Node) -> Option<Config> {
         store,
         upstreams: upstreams.upstreams,
         tenants,
+        patterns: BTreeMap::new(),
+        museum: super::Museum::default(),
         auth,
         offline,
     })
@@ -80,6 +82,9 @@ fn server(value: Option<Value<'_>>) -> Server {
         external_url: None,
         grace_period: Duration::from_secs(20),
         threads: std::thread::available_parallelism().map_or(1, usize::from),
+        context_path: String::new(),
+        read_timeout: Duration::from_secs(30),
+        write_timeout: Duration::from_secs(60),
     };
     let Some(mut section) = value.and_then(|value| value.section()) else {
         return defaults;
@@ -132,6 +137,9 @@ fn server(value: Option<Value<'_>>) -> Server {
         external_url,
         grace_period,
         threads,
+        context_path: defaults.context_path,
+        read_timeout: defaults.read_timeout,
+        write_timeout: defaults.write_timeout,
     }
 }
 
@@ -153,6 +161,7 @@ fn https(value: &Value<'_>, taken: &mut BTreeSet<String>) -> Option<Https> {
         cert_file: cert_file?,
         key_file: key_file?,
         client_ca_file,
+        client_certificate_required: false,
     })
 }
 
@@ -289,15 +298,11 @@ fn store(value: Option<Value<'_>>, data_dir: &Path) -> Store {
         }
         if other {
             // The keys of other stores are in their own words; only their type is the mistake.
-            return Store {
-                root: data_dir.join("hosted"),
-            };
+            return Store::folder(data_dir.join("hosted"));
         }
         section.finish();
     }
-    Store {
-        root: root.unwrap_or_else(|| data_dir.join("hosted")),
-    }
+    Store::folder(root.unwrap_or_else(|| data_dir.join("hosted")))
 }
 
 fn auth(value: Option<Value<'_>>) -> Auth {
@@ -309,7 +314,10 @@ fn auth(value: Option<Value<'_>>) -> Auth {
         section.later("jwt");
         section.finish();
     }
-    Auth { users_file }
+    Auth {
+        users_file,
+        ..Auth::default()
+    }
 }
 
 /// Rules about users need a way to become a user.

@@ -82,6 +82,8 @@ fn hosted(value: &Value<'_>) -> Option<Hosted> {
         overwrite: Overwrite::Force,
         delete: true,
         max_upload: 20 << 20,
+        max_objects: 0,
+        max_versions: 0,
     };
     if !value.is_section() {
         return value.parsed(units::boolean)?.then_some(hosted);

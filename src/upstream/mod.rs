@@ -23,7 +23,7 @@ pub use self::helm::Helm;
 pub use self::text::TextLimits;
 use crate::clock::Clock;
 use crate::config;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::http::ByteStream;
 use crate::index::SourceIndex;
 use crate::metrics::Metrics;
@@ -133,6 +133,12 @@ pub fn build(
             path.clone(),
             clock.clone(),
         )),
+        config::Source::Bucket(_) => {
+            return Err(Error::invalid(format!(
+                "upstream `{}`: buckets are not read yet",
+                config.name
+            )));
+        }
     })
 }
 

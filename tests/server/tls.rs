@@ -57,6 +57,7 @@ impl Files {
             cert_file: self.path().join("tls.crt"),
             key_file: self.path().join("tls.key"),
             client_ca_file: self.client_ca.then(|| self.path().join("clients.crt")),
+            client_certificate_required: false,
         };
         config::Server {
             https: vec![https],
