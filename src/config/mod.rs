@@ -222,7 +222,7 @@ pub enum Source {
     /// A folder of packages, with or without an index.yaml.
     Dir(PathBuf),
     /// A bucket of packages, with or without an index.yaml; read only.
-    Bucket(ObjectStore),
+    Bucket(Box<ObjectStore>),
 }
 
 /// How an upstream is reached: everything that decides which connections may be shared.

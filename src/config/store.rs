@@ -46,7 +46,7 @@ pub enum Place {
     /// `fs`: a folder, in ChartMuseum's layout. Default `<data_dir>/hosted`.
     Folder(PathBuf),
     /// Everything else: objects in a bucket, in the same layout.
-    Objects(ObjectStore),
+    Objects(Box<ObjectStore>),
 }
 
 /// A place in an object store, and how it is reached.

@@ -51,6 +51,9 @@ pub(super) fn config() -> config::Server {
         external_url: None,
         grace_period: Duration::from_secs(10),
         threads: 2,
+        context_path: String::new(),
+        read_timeout: Duration::from_secs(30),
+        write_timeout: Duration::from_secs(60),
     }
 }
 
