@@ -1,9 +1,9 @@
-//! SHA-256 digests: the name of everything immutable.
+//! SHA-256 digests: the name of everything immutable. SHA-512 stands beside it for OCI registries, which know both.
 
 use std::fmt;
 use std::str::FromStr;
 
-use sha2::{Digest as _, Sha256};
+use sha2::{Digest as _, Sha256, Sha512};
 
 use crate::error::{Error, Result};
 
@@ -29,13 +29,7 @@ impl Digest {
 
     /// 64 lower-case hexadecimal characters, without a prefix.
     pub fn to_hex(self) -> String {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let mut text = String::with_capacity(64);
-        for byte in self.0 {
-            text.push(char::from(DIGITS[usize::from(byte >> 4)]));
-            text.push(char::from(DIGITS[usize::from(byte & 15)]));
-        }
-        text
+        to_hex(&self.0)
     }
 }
 
@@ -44,22 +38,12 @@ impl FromStr for Digest {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let hex = text.strip_prefix("sha256:").unwrap_or(text).as_bytes();
-        let wrong = || {
+        let hex = text.strip_prefix("sha256:").unwrap_or(text);
+        from_hex(hex).map(Self).ok_or_else(|| {
             Error::invalid(format!(
                 "digest `{text:.80}` is not 64 hexadecimal characters"
             ))
-        };
-        if hex.len() != 64 {
-            return Err(wrong());
-        }
-        let mut bytes = [0; 32];
-        for (byte, pair) in bytes.iter_mut().zip(hex.chunks_exact(2)) {
-            let high = (pair[0] as char).to_digit(16).ok_or_else(wrong)?;
-            let low = (pair[1] as char).to_digit(16).ok_or_else(wrong)?;
-            *byte = (high * 16 + low) as u8;
-        }
-        Ok(Self(bytes))
+        })
     }
 }
 
@@ -98,6 +82,79 @@ impl fmt::Debug for Hasher {
     }
 }
 
+/// The SHA-512 of some bytes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Digest512([u8; 64]);
+
+impl Digest512 {
+    /// The digest of `bytes`.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Sha512::digest(bytes).into())
+    }
+
+    /// The digest that 128 hexadecimal characters in either case stand for.
+    pub fn from_hex(hex: &str) -> Option<Self> {
+        from_hex(hex).map(Self)
+    }
+
+    /// 128 lower-case hexadecimal characters.
+    pub fn to_hex(self) -> String {
+        to_hex(&self.0)
+    }
+}
+
+impl fmt::Debug for Digest512 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sha512:{}", self.to_hex())
+    }
+}
+
+/// Computes a [`Digest512`] over bytes that arrive in pieces.
+#[derive(Clone, Default)]
+pub struct Hasher512(Sha512);
+
+impl Hasher512 {
+    /// Adds bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The digest of all bytes added.
+    pub fn finish(self) -> Digest512 {
+        Digest512(self.0.finalize().into())
+    }
+}
+
+impl fmt::Debug for Hasher512 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hasher512")
+    }
+}
+
+fn to_hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        text.push(char::from(DIGITS[usize::from(byte & 15)]));
+    }
+    text
+}
+
+fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let hex = text.as_bytes();
+    if hex.len() != N * 2 {
+        return None;
+    }
+    let mut bytes = [0; N];
+    for (byte, pair) in bytes.iter_mut().zip(hex.chunks_exact(2)) {
+        let high = char::from(pair[0]).to_digit(16)?;
+        let low = char::from(pair[1]).to_digit(16)?;
+        *byte = u8::try_from(high * 16 + low).ok()?;
+    }
+    Some(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,6 +177,18 @@ mod tests {
             plain
         );
         assert_eq!(plain.to_string(), format!("sha256:{EMPTY}"));
+    }
+
+    #[test]
+    fn sha512_of_abc_is_the_well_known_value() {
+        let known = "ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a\
+                     2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f";
+        assert_eq!(Digest512::of(b"abc").to_hex(), known);
+        let mut hasher = Hasher512::default();
+        hasher.update(b"a");
+        hasher.update(b"bc");
+        assert_eq!(Some(hasher.finish()), Digest512::from_hex(known));
+        assert_eq!(Digest512::from_hex(&known[2..]), None);
     }
 
     #[test]

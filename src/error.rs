@@ -33,6 +33,8 @@ pub enum ErrorKind {
     UpstreamUnavailable,
     /// An upstream wants credentials that we do not have.
     UpstreamUnauthorized,
+    /// An upstream took our credentials, or our anonymous token, and does not show this object: it is not there, or not for us.
+    UpstreamDenied,
     /// The bytes are not the ones that their digest promises.
     DigestMismatch,
     /// A feature that this tenant or this build does not have.

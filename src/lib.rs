@@ -2,7 +2,7 @@
 //!
 //! The map, lowest layer first; modules use lower layers only (`tests/tidy.rs` keeps it so):
 //!
-//! 0. vocabulary, no I/O: [`error`] [`clock`] [`names`] [`digest`] [`http`] [`chart`] [`index`] [`config`]
+//! 0. vocabulary, no I/O: [`error`] [`clock`] [`names`] [`digest`] [`http`] [`chart`] [`index`] [`oci`] [`config`]
 //! 1. mechanisms: [`metrics`] [`net`] [`upstream`] [`cache`] [`store`]
 //! 2. domain: [`auth`] [`limit`] [`repository`] [`gateway`]
 //! 3. protocols: [`api`]
@@ -24,6 +24,7 @@ pub mod limit;
 pub mod metrics;
 pub mod names;
 pub mod net;
+pub mod oci;
 pub mod repository;
 pub mod server;
 pub mod store;

@@ -53,6 +53,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("multer", &["api/museum.rs"]),
     ("pingora", &["server/"]),
     ("prometheus", &["metrics.rs"]),
+    ("psl", &["upstream/registry/realm.rs"]),
     ("redb", &["cache/ledger.rs"]),
     ("redis", &["cache/redis.rs"]),
     ("reqwest", &["net/"]),

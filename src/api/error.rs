@@ -42,7 +42,7 @@ pub(super) fn render(error: &Error, dialect: Dialect) -> Response {
 /// The status of each kind. 502 for everything that an upstream did, so that 5xx of our own stand out.
 fn status(kind: ErrorKind) -> StatusCode {
     match kind {
-        ErrorKind::NotFound => StatusCode::NOT_FOUND,
+        ErrorKind::NotFound | ErrorKind::UpstreamDenied => StatusCode::NOT_FOUND,
         ErrorKind::Unauthenticated => StatusCode::UNAUTHORIZED,
         ErrorKind::Forbidden => StatusCode::FORBIDDEN,
         ErrorKind::Conflict => StatusCode::CONFLICT,

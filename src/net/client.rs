@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::time::Instant;
 use url::Url;
 
@@ -16,7 +17,7 @@ use super::retry::retry_after;
 use crate::clock::Clock;
 use crate::config::{self, UpstreamAuth};
 use crate::error::{Error, ErrorKind, Result};
-use crate::http::{HeaderMap, StatusCode, header};
+use crate::http::{ByteStream, HeaderMap, HeaderValue, Method, StatusCode, header};
 use crate::metrics::Metrics;
 
 /// The way to one upstream, and to wherever its index and its redirects lead.
@@ -49,6 +50,16 @@ pub struct GetOptions {
     pub retry: bool,
     /// How many redirects are followed. Helm follows 10.
     pub max_redirects: usize,
+}
+
+/// What is sent, on every hop.
+#[derive(Clone)]
+pub(super) struct Outgoing<'a> {
+    pub(super) method: Method,
+    pub(super) headers: &'a HeaderMap,
+    /// In place of the upstream's own credentials.
+    pub(super) authorization: Option<&'a HeaderValue>,
+    pub(super) body: Option<&'a Bytes>,
 }
 
 impl Default for GetOptions {
@@ -102,17 +113,30 @@ impl Client {
     /// `retry_after` where the server said so. No progress for the upstream's `timeout`
     /// is an error. Dropping the future or the reply closes the transfer.
     pub async fn get(&self, url: &Url, options: GetOptions) -> Result<Reply> {
+        self.persist(options.retry, || self.follow(url, &options))
+            .await
+    }
+
+    /// Tries until it goes well, the failure is lasting, or enough was tried.
+    pub(super) async fn persist<T, F>(
+        &self,
+        retry: bool,
+        mut attempt_once: impl FnMut() -> F,
+    ) -> Result<T>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
         let end = Instant::now() + self.timeout;
         let mut attempt = 1;
         loop {
-            let failure = match self.follow(url, &options).await {
+            let failure = match attempt_once().await {
                 Ok(reply) => return Ok(reply),
                 Err(failure) => failure,
             };
             let left = end.saturating_duration_since(Instant::now());
             let asked = failure.error.retry_after();
             let backoff = self.clients.backoff();
-            let pause = (failure.transient && options.retry)
+            let pause = (failure.transient && retry)
                 .then(|| backoff.pause(attempt, asked, left))
                 .flatten();
             let Some(pause) = pause else {
@@ -133,24 +157,46 @@ impl Client {
     /// One attempt over all redirects.
     async fn follow(&self, start: &Url, options: &GetOptions) -> Result<Reply, Failure> {
         let object = fault::object(start);
+        let outgoing = Outgoing {
+            method: Method::GET,
+            headers: &options.headers,
+            authorization: None,
+            body: None,
+        };
+        let hops = options.max_redirects;
+        let (response, url) = self.walk(start, outgoing, hops, &object).await?;
+        self.accept(response, &url, object)
+    }
+
+    /// Sends a request along its redirects, at most `hops`, and says where the answer came from.
+    pub(super) async fn walk(
+        &self,
+        start: &Url,
+        mut outgoing: Outgoing<'_>,
+        hops: usize,
+        object: &str,
+    ) -> Result<(reqwest::Response, Url), Failure> {
         let mut url = start.clone();
         url.set_fragment(None);
         let mut seen = Vec::new();
         loop {
-            let response = self.send(&url, &options.headers, &object).await?;
-            let status = response.status();
-            if !is_redirect(status) {
-                return self.accept(response, &url, object);
+            let response = self.send(&url, &outgoing, object).await?;
+            if hops == 0 || !is_redirect(response.status()) {
+                return Ok((response, url));
             }
             let next = self
-                .redirected(&url, &response, &object)
+                .redirected(&url, &response, object)
                 .map_err(Failure::lasting)?;
+            if next.origin() != url.origin() {
+                // For good: whoever leads back must not get them either.
+                outgoing.authorization = None;
+            }
             seen.push(url);
             if seen.contains(&next) {
-                return Err(self.lost(&object, "redirects in a circle"));
+                return Err(self.lost(object, "redirects in a circle"));
             }
-            if seen.len() > options.max_redirects {
-                return Err(self.lost(&object, "redirects too often"));
+            if seen.len() > hops {
+                return Err(self.lost(object, "redirects too often"));
             }
             url = next;
         }
@@ -160,7 +206,7 @@ impl Client {
     async fn send(
         &self,
         url: &Url,
-        headers: &HeaderMap,
+        outgoing: &Outgoing<'_>,
         object: &str,
     ) -> Result<reqwest::Response, Failure> {
         self.check(url, object).map_err(Failure::lasting)?;
@@ -170,14 +216,20 @@ impl Client {
             Some(auth) if at_home => Some(auth.clone()),
             _ => userinfo(url),
         };
-        let mut request = client.get(anonymous(url)).headers(headers.clone());
-        request = match &auth {
-            Some(UpstreamAuth::Basic(user, password)) => {
+        let mut request = client
+            .request(outgoing.method.clone(), anonymous(url))
+            .headers(outgoing.headers.clone());
+        request = match (&auth, outgoing.authorization) {
+            (_, Some(value)) => request.header(header::AUTHORIZATION, value.clone()),
+            (Some(UpstreamAuth::Basic(user, password)), None) => {
                 request.basic_auth(user, Some(password.reveal()))
             }
-            Some(UpstreamAuth::Bearer(token)) => request.bearer_auth(token.reveal()),
-            None => request,
+            (Some(UpstreamAuth::Bearer(token)), None) => request.bearer_auth(token.reveal()),
+            (None, None) => request,
         };
+        if let Some(body) = outgoing.body {
+            request = request.body(body.clone());
+        }
         let answer = tokio::time::timeout(self.timeout, request.send()).await;
         let code = match &answer {
             Ok(Ok(response)) => Some(response.status().as_u16()),
@@ -258,17 +310,30 @@ impl Client {
             return Err(fault::status(&self.upstream, &object, status, after));
         }
         let headers = response.headers().clone();
-        let context = BodyContext {
-            upstream: Arc::clone(&self.upstream),
-            object,
-            stall: self.timeout,
-        };
         Ok(Reply {
             status,
             headers,
             url: anonymous(url),
-            body: reply::body(response, context),
+            body: self.watched(response, &object),
         })
+    }
+
+    /// The body of an answer, watched for stalls and wrong lengths.
+    pub(super) fn watched(&self, response: reqwest::Response, object: &str) -> ByteStream {
+        let context = BodyContext {
+            upstream: Arc::clone(&self.upstream),
+            object: object.to_owned(),
+            stall: self.timeout,
+        };
+        reply::body(response, context)
+    }
+
+    pub(super) fn upstream(&self) -> &Arc<str> {
+        &self.upstream
+    }
+
+    pub(super) fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     fn lost(&self, object: &str, how: &str) -> Failure {

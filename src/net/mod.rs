@@ -7,6 +7,7 @@
 mod client;
 mod clients;
 mod credentials;
+mod exchange;
 mod fault;
 mod guard;
 mod proxies;
@@ -16,6 +17,8 @@ mod tls;
 
 pub use self::client::{Client, GetOptions};
 pub use self::clients::Clients;
+pub use self::credentials::{basic, bearer};
+pub use self::exchange::{Answer, Exchange};
 pub use self::guard::is_public;
 pub use self::proxies::EnvironmentProxies;
 pub use self::reply::Reply;

@@ -8,11 +8,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use url::Url;
 
 use super::edition::{Edition, Editions, content_range};
+use super::stream::cut;
 use super::text::{self, TextLimits};
 use super::{Download, IndexReply, Upstream, Validators};
 use crate::clock::Clock;
@@ -178,7 +178,7 @@ impl Upstream for Helm {
         }
         let body = match offset {
             0 => self.sniffed(reply.body).await?,
-            _ => skipped(reply.body, offset - start),
+            _ => cut(reply.body, offset - start..u64::MAX),
         };
         Ok(Download { length, body })
     }
@@ -223,36 +223,4 @@ fn identify(url: &Url) -> String {
     let mut plain = url.clone();
     plain.set_query(None);
     format!("{plain}?sha256={}", Digest::of(query.as_bytes()).to_hex())
-}
-
-/// Reads over the first `skip` bytes of a server that does not know ranges.
-fn skipped(body: ByteStream, skip: u64) -> ByteStream {
-    let length = body.length.map(|length| length.saturating_sub(skip));
-    let chunks = body.stream.scan(skip, |left, chunk| {
-        let chunk = chunk.map(|mut bytes: Bytes| {
-            let over = usize::try_from(*left).map_or(bytes.len(), |left| left.min(bytes.len()));
-            *left -= over as u64;
-            bytes.split_off(over)
-        });
-        std::future::ready(Some(chunk))
-    });
-    ByteStream::new(chunks, length)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn skipping_counts_across_chunks() {
-        let chunks = ["abc", "de", "fgh"].map(|text| Ok(Bytes::from(text)));
-        let body = ByteStream::new(stream::iter(chunks), Some(8));
-        let mut rest = skipped(body, 4);
-        assert_eq!(rest.length, Some(4));
-        let mut text = Vec::new();
-        while let Some(chunk) = rest.next().await {
-            text.extend_from_slice(&chunk.expect("no error"));
-        }
-        assert_eq!(text, b"efgh");
-    }
 }

@@ -1,13 +1,16 @@
 //! Remote sources of charts: an index, and the bytes behind its URLs.
 //!
 //! The main type is the trait [`Upstream`]; [`build`] makes one from its configuration. [`Helm`] speaks http and https, [`Dir`]
-//! reads a folder. An upstream only fetches: what is held, how old it may get and what a wrong digest means is decided above.
+//! reads a folder. [`registry`] is the client of OCI registries: no [`Upstream`], because it answers other questions. An upstream
+//! only fetches: what is held, how old it may get and what a wrong digest means is decided above.
 //! Knows nothing about tenants, caches or routes.
 
 mod dir;
 mod edition;
 mod folder;
 mod helm;
+pub mod registry;
+mod stream;
 mod text;
 
 use std::fmt;

@@ -1,0 +1,156 @@
+//! Single exchanges of any method, whose every answer is for the caller to judge.
+//!
+//! [`Client::get`] decides what statuses mean and sends the upstream's credentials by itself. Protocols with rules of their own
+//! about both, such as registries with their tokens, use [`Client::exchange`]; redirects, addresses, TLS and retries are the
+//! same for both.
+
+use bytes::Bytes;
+use url::Url;
+
+use super::client::{Client, Outgoing};
+use super::credentials::anonymous;
+use super::fault;
+use super::retry::retry_after;
+use crate::error::{Error, Result};
+use crate::http::{ByteStream, HeaderMap, HeaderValue, Method, StatusCode, header};
+
+/// A request.
+#[derive(Clone, Debug)]
+pub struct Exchange {
+    /// Its method; kept over redirects.
+    pub method: Method,
+    /// Where to.
+    pub url: Url,
+    /// Header fields, sent on every hop.
+    pub headers: HeaderMap,
+    /// `Authorization`: sent to the origin of `url` only. Once a redirect has left it, it is not sent again.
+    pub authorization: Option<HeaderValue>,
+    /// The body; with one, redirects are never followed.
+    pub body: Option<Bytes>,
+    /// Whether failures that may pass (no connection, 502, 503, 504) are tried again.
+    pub retry: bool,
+    /// How many redirects are followed; 0: none, the redirect is the answer.
+    pub max_redirects: usize,
+}
+
+impl Exchange {
+    /// A request without credentials and body that follows five redirects.
+    pub fn new(method: Method, url: Url) -> Self {
+        Self {
+            method,
+            url,
+            headers: HeaderMap::new(),
+            authorization: None,
+            body: None,
+            retry: true,
+            max_redirects: 5,
+        }
+    }
+
+    /// With one more header field.
+    #[must_use]
+    pub fn with(mut self, name: header::HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+}
+
+/// An answer of any status.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its status; never a redirect that was followed.
+    pub status: StatusCode,
+    /// Its header fields.
+    pub headers: HeaderMap,
+    /// Where it came from, after redirects; without credentials.
+    pub url: Url,
+    /// Whether it came from the origin that was asked.
+    pub at_home: bool,
+    /// The bytes as they are on the wire, watched as those of [`Reply`](super::Reply). Empty for HEAD and 304.
+    pub body: ByteStream,
+}
+
+impl Answer {
+    /// A header's text.
+    pub fn header(&self, name: header::HeaderName) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// All bytes of the body, at most `limit`. `None`: there are more.
+    pub async fn bytes(mut self, limit: usize) -> Result<Option<Bytes>> {
+        if self.body.length.is_some_and(|length| length > limit as u64) {
+            return Ok(None);
+        }
+        let mut all = Vec::new();
+        while let Some(chunk) = self.body.next().await {
+            let chunk = chunk?;
+            if all.len() + chunk.len() > limit {
+                return Ok(None);
+            }
+            all.extend_from_slice(&chunk);
+        }
+        Ok(Some(all.into()))
+    }
+
+    /// Reads over a short body, so that its connection can be used again. Errors do not matter: it was not wanted.
+    pub async fn discard(self) {
+        let _ = self.bytes(DISCARDED).await;
+    }
+}
+
+impl Client {
+    /// Sends a request and returns with the head of the answer, whatever its status.
+    ///
+    /// Errors: no answer, or a redirect that may not be followed; after the last retry also 502, 503 and 504.
+    /// Dropping the future or the answer closes the transfer.
+    pub async fn exchange(&self, exchange: &Exchange) -> Result<Answer> {
+        let object = fault::object(&exchange.url);
+        self.persist(exchange.retry, || self.once(exchange, &object))
+            .await
+    }
+
+    /// One attempt over all redirects.
+    async fn once(&self, exchange: &Exchange, object: &str) -> Result<Answer, fault::Failure> {
+        let home = exchange.url.origin();
+        let outgoing = Outgoing {
+            method: exchange.method.clone(),
+            headers: &exchange.headers,
+            authorization: exchange.authorization.as_ref(),
+            body: exchange.body.as_ref(),
+        };
+        let hops = match exchange.body {
+            Some(_) => 0,
+            None => exchange.max_redirects,
+        };
+        let (response, url) = self.walk(&exchange.url, outgoing, hops, object).await?;
+        let status = response.status();
+        if exchange.retry && matches!(status.as_u16(), 502..=504) {
+            let after = retry_after(response.headers(), self.clock());
+            return Err(fault::status(self.upstream(), object, status, after));
+        }
+        let headers = response.headers().clone();
+        Ok(Answer {
+            status,
+            headers,
+            at_home: url.origin() == home,
+            url: anonymous(&url),
+            body: match exchange.method {
+                Method::HEAD => ByteStream::once(Bytes::new()),
+                _ => self.watched(response, object),
+            },
+        })
+    }
+
+    /// How long the server asks to be left alone.
+    pub fn retry_after(&self, headers: &HeaderMap) -> Option<std::time::Duration> {
+        retry_after(headers, self.clock())
+    }
+
+    /// An error of this upstream about its answers.
+    pub fn useless(&self, what: impl std::fmt::Display) -> Error {
+        Error::unavailable(format!("upstream `{}` {what}", self.upstream()))
+    }
+}
+
+/// Bodies of errors are a few hundred bytes; a connection is not worth more than this.
+const DISCARDED: usize = 16 << 10;
