@@ -20,6 +20,8 @@ mod gateway_faults;
 mod oracle;
 /// Commands and exit codes, reload, drain and hand-over.
 mod process;
+/// The client of upstream registries against every kind of registry and every fault.
+mod registries;
 /// Requests that no decent client sends.
 mod requests;
 /// The front on real sockets: framing, limits, TLS, drain.

@@ -4,6 +4,8 @@
 //! about both, such as registries with their tokens, use [`Client::exchange`]; redirects, addresses, TLS and retries are the
 //! same for both.
 
+use std::sync::{Mutex, PoisonError};
+
 use bytes::Bytes;
 use url::Url;
 
@@ -101,16 +103,29 @@ impl Answer {
 impl Client {
     /// Sends a request and returns with the head of the answer, whatever its status.
     ///
-    /// Errors: no answer, or a redirect that may not be followed; after the last retry also 502, 503 and 504.
-    /// Dropping the future or the answer closes the transfer.
+    /// Errors: no answer, or a redirect that may not be followed. Dropping the future or the answer closes the transfer.
     pub async fn exchange(&self, exchange: &Exchange) -> Result<Answer> {
         let object = fault::object(&exchange.url);
-        self.persist(exchange.retry, || self.once(exchange, &object))
-            .await
+        // An answer that may pass is a failure to try again, and an answer when there is no next try.
+        let last = Mutex::new(None);
+        let outcome = self.persist(exchange.retry, || {
+            last.lock().unwrap_or_else(PoisonError::into_inner).take();
+            self.once(exchange, &object, &last)
+        });
+        let outcome = outcome.await;
+        match last.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Some(answer) => Ok(answer),
+            None => outcome,
+        }
     }
 
-    /// One attempt over all redirects.
-    async fn once(&self, exchange: &Exchange, object: &str) -> Result<Answer, fault::Failure> {
+    /// One attempt over all redirects. 502, 503 and 504 are failures whose answer is left in `last`.
+    async fn once(
+        &self,
+        exchange: &Exchange,
+        object: &str,
+        last: &Mutex<Option<Answer>>,
+    ) -> Result<Answer, fault::Failure> {
         let home = exchange.url.origin();
         let outgoing = Outgoing {
             method: exchange.method.clone(),
@@ -124,21 +139,23 @@ impl Client {
         };
         let (response, url) = self.walk(&exchange.url, outgoing, hops, object).await?;
         let status = response.status();
-        if exchange.retry && matches!(status.as_u16(), 502..=504) {
-            let after = retry_after(response.headers(), self.clock());
-            return Err(fault::status(self.upstream(), object, status, after));
-        }
         let headers = response.headers().clone();
-        Ok(Answer {
+        let answer = Answer {
             status,
-            headers,
             at_home: url.origin() == home,
             url: anonymous(&url),
             body: match exchange.method {
                 Method::HEAD => ByteStream::once(Bytes::new()),
                 _ => self.watched(response, object),
             },
-        })
+            headers,
+        };
+        if matches!(status.as_u16(), 502..=504) {
+            let after = retry_after(&answer.headers, self.clock());
+            *last.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
+            return Err(fault::status(self.upstream(), object, status, after));
+        }
+        Ok(answer)
     }
 
     /// How long the server asks to be left alone.

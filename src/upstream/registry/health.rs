@@ -99,7 +99,10 @@ impl Health {
     pub(super) fn judge(&self, lane: Lane, outcome: &Result<Answer>, asked: Option<Duration>) {
         match outcome {
             Ok(answer) if answer.status.as_u16() == 429 => self.slow_down(lane, asked),
-            Ok(answer) if answer.status.is_server_error() => self.failed(lane, asked),
+            // 501 is what somebody says who does not know the method: an answer.
+            Ok(answer) if answer.status.is_server_error() && answer.status.as_u16() != 501 => {
+                self.failed(lane, asked);
+            }
             Ok(_) => *self.lock(lane) = State::default(),
             Err(error) => self.failed(lane, error.retry_after()),
         }

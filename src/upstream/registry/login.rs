@@ -146,15 +146,22 @@ async fn ask(program: &Path, host: &str) -> Result<User, String> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::*;
 
     fn login(script: &str) -> (Login, Clock, tempfile::TempDir) {
         let folder = tempfile::tempdir().expect("a folder");
         let program = folder.path().join("docker-credential-test");
-        std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).expect("writable");
-        std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).expect("ours");
+        // Written by another process: a fork of this one that still has the file open would make it "busy".
+        let written = std::process::Command::new("sh")
+            .args([
+                "-c",
+                r#"printf '#!/bin/sh\n%s\n' "$1" > "$2" && chmod 755 "$2""#,
+                "sh",
+                script,
+            ])
+            .arg(&program)
+            .status();
+        assert!(written.expect("a shell").success());
         let url = Url::parse("https://123.dkr.ecr.eu-west-1.amazonaws.com/").expect("a URL");
         let client = crate::config::Client {
             timeout: Duration::from_secs(20),
@@ -196,7 +203,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_token_in_place_of_a_password_is_known_by_its_user() {
-        let (login, ..) = login(r#"echo '{"Username":"<token>","Secret":"s"}'"#);
+        let (login, _clock, _folder) = login(r#"echo '{"Username":"<token>","Secret":"s"}'"#);
         let user = login.user().await.expect("an answer").expect("a user");
         assert!(user.is_refresh_token);
     }
@@ -208,7 +215,7 @@ mod tests {
             ("echo s3cret", "did not answer with"),
             ("exec 1>&-; exit 0", "did not answer with"),
         ] {
-            let (login, ..) = login(script);
+            let (login, _clock, _folder) = login(script);
             let error = login.user().await.expect_err("no user");
             assert_eq!(error.kind(), ErrorKind::UpstreamUnavailable);
             assert!(error.message().contains(words), "{error}");

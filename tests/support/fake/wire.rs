@@ -70,7 +70,7 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, shared: &Shared)
     }
 }
 
-async fn misbehave(
+pub(super) async fn misbehave(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     request: &Recorded,
     answer: Answer,
@@ -188,20 +188,20 @@ async fn close(stream: &mut (impl AsyncWrite + Unpin)) -> Option<()> {
     None
 }
 
-async fn whole(stream: &mut (impl AsyncWrite + Unpin), answer: Answer) -> Option<()> {
+pub(super) async fn whole(stream: &mut (impl AsyncWrite + Unpin), answer: Answer) -> Option<()> {
     send_head(stream, &answer, Framing::of(&answer)).await?;
     send(stream, &answer.body).await
 }
 
 /// How the end of a body is told.
-enum Framing {
+pub(super) enum Framing {
     None,
     Length(usize),
     Chunked,
 }
 
 impl Framing {
-    fn of(answer: &Answer) -> Self {
+    pub(super) fn of(answer: &Answer) -> Self {
         match answer.status {
             304 => Self::None,
             _ => Self::Length(answer.body.len()),
@@ -209,7 +209,7 @@ impl Framing {
     }
 }
 
-async fn send_head(
+pub(super) async fn send_head(
     stream: &mut (impl AsyncWrite + Unpin),
     answer: &Answer,
     framing: Framing,
@@ -233,7 +233,7 @@ async fn send_chunk(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> Opt
     send(stream, b"\r\n").await
 }
 
-async fn send(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> Option<()> {
+pub(super) async fn send(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> Option<()> {
     stream.write_all(bytes).await.ok()?;
     stream.flush().await.ok()
 }
