@@ -10,16 +10,23 @@ export CARGO_TARGET_DIR
 TOOLS := $(abspath $(CARGO_TARGET_DIR))/tools
 HELM3 := v3.21.4
 HELM4 := v4.2.4
+CRANE := v0.22.1
+DISTRIBUTION := v3.1.2
+ORAS := v1.3.1
 
 .PHONY: test tools bench
 
 test: tools
 	CHARTGATE_TOOLS=1 CHARTGATE_TOOLS_DIR=$(TOOLS) cargo test --locked --lib --test main
 
-tools: $(TOOLS)/helm-$(HELM3)/helm $(TOOLS)/helm-$(HELM4)/helm
+tools: $(TOOLS)/helm-$(HELM3)/helm $(TOOLS)/helm-$(HELM4)/helm \
+		$(TOOLS)/crane-$(CRANE)/crane $(TOOLS)/distribution-$(DISTRIBUTION)/registry $(TOOLS)/oras-$(ORAS)/oras
 	@tests/install-servers redis-server
 	@ln -sfn helm-$(HELM3) $(TOOLS)/helm3
 	@ln -sfn helm-$(HELM4) $(TOOLS)/helm4
+	@ln -sfn crane-$(CRANE) $(TOOLS)/crane
+	@ln -sfn distribution-$(DISTRIBUTION) $(TOOLS)/distribution
+	@ln -sfn oras-$(ORAS) $(TOOLS)/oras
 
 $(TOOLS)/helm-v3%/helm:
 	mkdir -p $(@D)
@@ -28,6 +35,21 @@ $(TOOLS)/helm-v3%/helm:
 $(TOOLS)/helm-v4%/helm:
 	mkdir -p $(@D)
 	GOBIN=$(@D) GOFLAGS=-trimpath go install helm.sh/helm/v4/cmd/helm@v4$*
+
+$(TOOLS)/crane-v%/crane:
+	mkdir -p $(@D)
+	GOBIN=$(@D) GOFLAGS=-trimpath go install github.com/google/go-containerregistry/cmd/crane@v$*
+
+$(TOOLS)/distribution-v%/registry:
+	mkdir -p $(@D)
+	GOBIN=$(@D) GOFLAGS=-trimpath go install github.com/distribution/distribution/v3/cmd/registry@v$*
+
+# `go install` wants the list of its versions, which the module proxy does not have; a module that requires it does not.
+$(TOOLS)/oras-v%/oras:
+	mkdir -p $(@D)/module
+	printf 'module tools\n\ngo 1.25\n\nrequire oras.land/oras v$*\n' > $(@D)/module/go.mod
+	printf '//go:build tools\n\npackage tools\n\nimport _ "oras.land/oras/cmd/oras"\n' > $(@D)/module/tools.go
+	cd $(@D)/module && GOFLAGS=-trimpath go build -mod=mod -o $@ oras.land/oras/cmd/oras
 
 bench: tools
 	@tests/install-servers nginx wrk

@@ -165,7 +165,7 @@ impl Client {
         };
         let hops = options.max_redirects;
         let (response, url) = self.walk(start, outgoing, hops, &object).await?;
-        self.accept(response, &url, object)
+        self.accept(response, &url, &object)
     }
 
     /// Sends a request along its redirects, at most `hops`, and says where the answer came from.
@@ -302,19 +302,19 @@ impl Client {
         &self,
         response: reqwest::Response,
         url: &Url,
-        object: String,
+        object: &str,
     ) -> Result<Reply, Failure> {
         let status = response.status();
         if !matches!(status.as_u16(), 200 | 206 | 304) {
             let after = retry_after(response.headers(), &self.clock);
-            return Err(fault::status(&self.upstream, &object, status, after));
+            return Err(fault::status(&self.upstream, object, status, after));
         }
         let headers = response.headers().clone();
         Ok(Reply {
             status,
             headers,
             url: anonymous(url),
-            body: self.watched(response, &object),
+            body: self.watched(response, object),
         })
     }
 

@@ -5,6 +5,7 @@
 //! same for both.
 
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use url::Url;
@@ -96,7 +97,7 @@ impl Answer {
 
     /// Reads over a short body, so that its connection can be used again. Errors do not matter: it was not wanted.
     pub async fn discard(self) {
-        let _ = self.bytes(DISCARDED).await;
+        let _ = tokio::time::timeout(PATIENCE, self.bytes(DISCARDED)).await;
     }
 }
 
@@ -159,7 +160,7 @@ impl Client {
     }
 
     /// How long the server asks to be left alone.
-    pub fn retry_after(&self, headers: &HeaderMap) -> Option<std::time::Duration> {
+    pub fn retry_after(&self, headers: &HeaderMap) -> Option<Duration> {
         retry_after(headers, self.clock())
     }
 
@@ -171,3 +172,5 @@ impl Client {
 
 /// Bodies of errors are a few hundred bytes; a connection is not worth more than this.
 const DISCARDED: usize = 16 << 10;
+/// A new connection is there sooner.
+const PATIENCE: Duration = Duration::from_millis(500);

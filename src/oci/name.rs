@@ -250,7 +250,7 @@ mod tests {
             let expected = {
                 let plain = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric());
                 // Every separator that may stand between two words, longest first, made into one mark.
-                let mut marked = text.clone();
+                let mut marked = text.replace("--", "-");
                 while marked.contains("--") {
                     marked = marked.replace("--", "-");
                 }

@@ -1,4 +1,5 @@
 use chartgate::error::ErrorKind;
+use chartgate::oci::{Algorithm, Digest};
 use chartgate::upstream::registry::{Part, Registry};
 use url::Url;
 
@@ -127,6 +128,25 @@ async fn wrong_bytes_are_for_the_caller_to_find() {
         .await
         .expect("some bytes");
     assert!(!digest(&image.layer).names(&bytes));
+}
+
+/// The cache computes sha256 only, so the other kind is checked on the way.
+#[tokio::test]
+async fn a_sha512_is_checked_on_the_way() {
+    let right = Digest::of(Algorithm::Sha512, b"some bytes");
+    let wrong = Digest::of(Algorithm::Sha512, b"other bytes");
+    let fake = FakeRegistry::open()
+        .blob_named("a/b", &right.to_string(), "some bytes")
+        .blob_named("a/b", &wrong.to_string(), "some bytes")
+        .run();
+    let registry = hub(&fake).build();
+    let open = async |digest: &Digest| {
+        let download = registry.open_blob(&name("a/b"), digest, &Part::Whole).await;
+        read(download.expect("it starts")).await
+    };
+    assert_eq!(open(&right).await.expect("whole"), b"some bytes");
+    let error = open(&wrong).await.expect_err("others");
+    assert_error(&error, ErrorKind::DigestMismatch, &right.to_string());
 }
 
 #[tokio::test]

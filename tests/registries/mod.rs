@@ -8,6 +8,8 @@ mod faults;
 mod lists;
 /// Which digest a tag is, and bytes that are checked.
 mod manifests;
+/// A real registry, filled by real clients.
+mod real;
 /// Every row of registries, with and without credentials.
 mod rows;
 /// Tokens: how many, for what, from whom, and who gets the credentials.

@@ -2,6 +2,7 @@
 //! in common with it, the real clients, and the corpus of real indexes and charts.
 
 pub(crate) mod corpus;
+pub(crate) mod distribution;
 pub(crate) mod fake;
 pub(crate) mod gateway;
 pub(crate) mod http;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::OnceCell;
 use url::Url;
 
 use super::answer::Object;
@@ -41,10 +42,8 @@ pub(super) struct Doorman {
     tokens: Tokens,
     clerk: Arc<Clerk>,
     /// What `/v2/` answered, once it was asked: the head of its 401, or that there is none.
-    door: Door,
+    door: OnceCell<Option<HeaderMap>>,
 }
-
-pub(super) type Door = Arc<tokio::sync::Mutex<Option<Option<HeaderMap>>>>;
 
 /// What a server wants.
 #[derive(Clone, Debug)]
@@ -79,7 +78,7 @@ impl Doorman {
                 health,
                 clock,
             }),
-            door: Door::default(),
+            door: OnceCell::new(),
         }
     }
 
@@ -87,8 +86,8 @@ impl Doorman {
         self.clerk.credentials.is_some()
     }
 
-    pub(super) fn door(&self) -> Door {
-        Arc::clone(&self.door)
+    pub(super) fn door(&self) -> &OnceCell<Option<HeaderMap>> {
+        &self.door
     }
 
     /// What to show, from what was learned. `None`: nothing, to begin with.

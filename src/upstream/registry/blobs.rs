@@ -10,7 +10,7 @@ use crate::net::Answer;
 use crate::oci::{Digest, RepoName};
 use crate::upstream::Download;
 use crate::upstream::edition::content_range;
-use crate::upstream::stream::cut;
+use crate::upstream::stream::{checked, cut};
 
 /// Which bytes of a blob.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +62,8 @@ impl Registry {
         })
     }
 
-    /// Opens a blob. Neither length nor digest were checked; the caller does both.
+    /// Opens a blob. Its length is for the caller to check, and so is a sha256, which the cache computes anyway; with a sha512 a
+    /// whole blob comes complete only if it is the right one.
     ///
     /// A server that does not know ranges sends everything, and what was not asked for is read over.
     pub async fn open_blob(
@@ -99,13 +100,18 @@ impl Registry {
                 }
             },
         };
-        Ok(Download {
-            length,
-            body: cut(
-                answer.body,
-                wanted.start - start..wanted.end.saturating_sub(start),
-            ),
-        })
+        let body = cut(
+            answer.body,
+            wanted.start - start..wanted.end.saturating_sub(start),
+        );
+        let body = match (part, digest) {
+            (Part::Whole, Digest::Sha512(_)) => {
+                let what = format!("a blob of upstream `{}`", self.name);
+                checked(body, *digest, what)
+            }
+            _ => body,
+        };
+        Ok(Download { length, body })
     }
 
     /// GETs a blob: 200 or 206, and 416 where the caller can use it.

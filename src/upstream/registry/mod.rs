@@ -204,28 +204,31 @@ impl Registry {
 
     /// Asks `/v2/` as nobody, once in the life of this process: the head of a 401, where it is one.
     async fn knock(&self) -> Result<Option<HeaderMap>> {
-        let door = self.doorman.door();
-        let mut door = door.lock().await;
-        if let Some(known) = &*door {
-            return Ok(known.clone());
-        }
-        let mut url = self.base.clone();
-        url.set_path(&format!("{}v2/", self.base.path()));
-        let question = Question {
-            lane: Lane::Lists,
-            method: Method::GET,
-            url,
-            headers: HeaderMap::new(),
-            repository: None,
-            max_redirects: 0,
+        let ask = async || {
+            let mut url = self.base.clone();
+            url.set_path(&format!("{}v2/", self.base.path()));
+            let question = Question {
+                lane: Lane::Lists,
+                method: Method::GET,
+                url,
+                headers: HeaderMap::new(),
+                repository: None,
+                max_redirects: 0,
+            };
+            let answer = self.send(&question, None).await?;
+            let headers = answer.headers.clone();
+            match answer.status {
+                StatusCode::UNAUTHORIZED => {
+                    answer.discard().await;
+                    Ok(Some(headers))
+                }
+                status if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() => {
+                    Err(self.refusal(&answer, Identity::Nobody, &question.object()))
+                }
+                _ => Ok(None),
+            }
         };
-        let answer = self.send(&question, None).await?;
-        let headers = (answer.status == StatusCode::UNAUTHORIZED).then(|| answer.headers.clone());
-        if headers.is_some() || answer.status.is_success() {
-            *door = Some(headers.clone());
-        }
-        answer.discard().await;
-        Ok(headers)
+        self.doorman.door().get_or_try_init(ask).await.cloned()
     }
 
     /// One exchange: held back where the upstream is to be left alone, and judged afterwards.

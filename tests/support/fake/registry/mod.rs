@@ -200,6 +200,19 @@ impl FakeRegistry {
         self
     }
 
+    /// Puts these bytes under any digest.
+    pub(crate) fn blob_named(
+        mut self,
+        repository: &str,
+        digest: &str,
+        bytes: impl Into<Bytes>,
+    ) -> Self {
+        let bytes = bytes.into();
+        let held = self.repository(repository);
+        held.blobs.insert(digest.to_owned(), bytes);
+        self
+    }
+
     fn repository(&mut self, name: &str) -> &mut Repository {
         self.site.repositories.entry(name.to_owned()).or_default()
     }

@@ -128,7 +128,7 @@ impl Site {
         }
         if rest == "_catalog" {
             let names: Vec<String> = self.repositories.keys().cloned().collect();
-            return json(200, serde_json::json!({ "repositories": names }));
+            return json(200, &serde_json::json!({ "repositories": names }));
         }
         let Some((name, kind, last)) = split(rest) else {
             return error(404, "NAME_UNKNOWN");
@@ -292,7 +292,7 @@ impl Site {
             reply["expires_in"] = expires_in.into();
             reply["access_token"] = token.into();
         }
-        json(200, reply)
+        json(200, &reply)
     }
 
     fn is_private(&self, scope: &str) -> bool {
@@ -443,7 +443,7 @@ impl Site {
             body["child"] = serde_json::json!([]);
             body["manifest"] = serde_json::json!({ "sha256:0": { "tag": &all[start..end] } });
         }
-        let mut answer = json(200, body);
+        let mut answer = json(200, &body);
         if let Some(target) = &manners.forced_link {
             return answer.with("Link", format!("<{target}>; rel=\"next\""));
         }
@@ -499,14 +499,14 @@ fn split(rest: &str) -> Option<(String, &'static str, String)> {
     None
 }
 
-fn json(status: u16, value: serde_json::Value) -> Answer {
+fn json(status: u16, value: &serde_json::Value) -> Answer {
     Answer::new(status, value.to_string()).with("Content-Type", "application/json")
 }
 
 fn error(status: u16, code: &str) -> Answer {
     json(
         status,
-        serde_json::json!({ "errors": [{ "code": code, "message": "a fake says no" }] }),
+        &serde_json::json!({ "errors": [{ "code": code, "message": "a fake says no" }] }),
     )
 }
 
