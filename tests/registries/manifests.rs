@@ -234,3 +234,29 @@ async fn a_path_in_front_of_the_api_and_a_prefix_of_names() {
     let path = &asked.last().expect("one").head.path;
     assert_eq!(path, "/api/docker/hub/v2/proxy/hub/nginx/manifests/1");
 }
+
+/// registry.k8s.io is only a front: what is absent there is absent at the registry that it leads to.
+#[tokio::test]
+async fn a_front_that_leads_to_other_registries() {
+    let behind = FakeRegistry::open().image("prod/a", "1").run();
+    let front = FakeRegistry::open().run();
+    let leads = |tag: &str| Fault::Redirect(format!("{}v2/prod/a/manifests/{tag}", behind.url()));
+    let registry = hub(&front).build();
+    front.fault(Spot::All, leads("1"));
+    let fetched = registry.get_manifest(&name("a"), &reference("1")).await;
+    assert_eq!(
+        fetched.expect("there").bytes,
+        behind.image("prod/a", "1").manifest
+    );
+    front.heal();
+    front.fault(Spot::All, leads("2"));
+    let error = registry.get_manifest(&name("a"), &reference("2")).await;
+    assert_error(&error.expect_err("absent"), ErrorKind::NotFound, "404");
+    behind.fault(Spot::All, Fault::Status(404));
+    let error = registry.get_manifest(&name("a"), &reference("2")).await;
+    assert_error(
+        &error.expect_err("any page"),
+        ErrorKind::UpstreamUnavailable,
+        "404",
+    );
+}

@@ -58,7 +58,8 @@ pub(super) fn refusal(
 ) -> Error {
     let code = answer.status.as_u16();
     let answered = format!("upstream `{upstream}` answered {code} for {object}");
-    if !answer.at_home {
+    let counts = matches!(code, 404 | 410) && is_registry(answer);
+    if !answer.at_home && !counts {
         // The place that holds the bytes, not the registry: what it says is about a signed URL.
         let host = answer.url.host_str().unwrap_or_default();
         return Error::unavailable(format!("{answered} from `{host}`, where it sent us"));
@@ -89,17 +90,28 @@ pub(super) fn refusal(
     }
 }
 
+/// Whether a registry answered: some are only a front that redirects to others (registry.k8s.io), whose word counts.
+fn is_registry(answer: &Answer) -> bool {
+    answer
+        .headers
+        .contains_key("docker-distribution-api-version")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::{ByteStream, HeaderMap, StatusCode};
+    use crate::http::{ByteStream, HeaderMap, HeaderValue, StatusCode};
 
     fn kind(code: u16, identity: Identity, at_home: bool) -> ErrorKind {
+        kind_with(code, identity, at_home, HeaderMap::new())
+    }
+
+    fn kind_with(code: u16, identity: Identity, at_home: bool, headers: HeaderMap) -> ErrorKind {
         let url = Url::parse("https://h/x/v2/a/b/manifests/latest?sig=secret").expect("a URL");
         let object = Object::of(&url);
         let answer = Answer {
             status: StatusCode::from_u16(code).expect("a status"),
-            headers: HeaderMap::new(),
+            headers,
             url,
             at_home,
             body: ByteStream::once(bytes::Bytes::new()),
@@ -136,5 +148,19 @@ mod tests {
         );
         assert_eq!(kind(401, Nobody, true), ErrorKind::UpstreamUnauthorized);
         assert_eq!(kind(403, Nobody, true), ErrorKind::UpstreamUnavailable);
+    }
+
+    #[test]
+    fn a_front_that_redirects_to_registries_has_their_word() {
+        let version = HeaderValue::from_static("registry/2.0");
+        let headers = HeaderMap::from_iter(
+            [("docker-distribution-api-version", version)]
+                .map(|(name, value)| (crate::http::HeaderName::from_static(name), value)),
+        );
+        let kind = |code| kind_with(code, Identity::Nobody, false, headers.clone());
+        assert_eq!(kind(404), ErrorKind::NotFound);
+        for code in [401, 403, 429, 500] {
+            assert_eq!(kind(code), ErrorKind::UpstreamUnavailable);
+        }
     }
 }

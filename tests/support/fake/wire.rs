@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use pingora::tls::TlsAcceptor;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -14,18 +15,38 @@ use super::site::{Answer, Recorded};
 
 /// Serves connections until it is dropped; then they are closed too.
 pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    let acceptor = shared.acceptor.clone();
+    connections(listener, acceptor, move |stream| {
+        let shared = Arc::clone(&shared);
+        async move { serve(stream, &shared).await }
+    })
+    .await;
+}
+
+/// A connection, with or without TLS.
+pub(super) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
+/// Hands every connection to `serve` until it is dropped; then they are closed too.
+pub(super) async fn connections<S, F>(
+    listener: TcpListener,
+    acceptor: Option<TlsAcceptor>,
+    serve: S,
+) where
+    S: Fn(Box<dyn Duplex>) -> F + Clone + Send + 'static,
+    F: Future<Output = Option<()>> + Send + 'static,
+{
     let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
         let _ = stream.set_nodelay(true);
-        let shared = Arc::clone(&shared);
+        let (acceptor, serve) = (acceptor.clone(), serve.clone());
         connections.spawn(async move {
-            match &shared.acceptor {
-                None => serve(stream, &shared).await,
-                Some(acceptor) => match acceptor.accept(stream).await {
-                    Ok(stream) => serve(stream, &shared).await,
-                    Err(_) => None,
-                },
-            }
+            let stream: Box<dyn Duplex> = match &acceptor {
+                None => Box::new(stream),
+                Some(acceptor) => Box::new(acceptor.accept(stream).await.ok()?),
+            };
+            serve(stream).await
         });
         while connections.try_join_next().is_some() {}
     }

@@ -16,7 +16,6 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
 
 use self::rows::Manners;
 pub(crate) use self::rows::{HeadStyle, Row};
@@ -26,7 +25,7 @@ use super::certificates::Authority;
 use super::fault::{Fault, Hold};
 use super::package::noise;
 use super::site::{Answer, Recorded};
-use super::wire::{Framing, misbehave, read_request, send, send_head};
+use super::wire::{Framing, connections, misbehave, read_request, send, send_head};
 
 /// Which requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -296,10 +295,14 @@ impl FakeRegistry {
             .map(|(authority, names)| authority.acceptor(&names, None));
         let shared = Arc::new(Shared {
             site: Mutex::new(site),
-            acceptor,
         });
         for listener in [here, elsewhere] {
-            runtime.spawn(accept(listener, Arc::clone(&shared)));
+            let shared = Arc::clone(&shared);
+            let serve = move |stream| {
+                let shared = Arc::clone(&shared);
+                async move { serve(stream, &shared).await }
+            };
+            runtime.spawn(connections(listener, acceptor.clone(), serve));
         }
         RunningRegistry {
             address,
@@ -341,30 +344,11 @@ fn add_image(site: &mut Site, repository: &str, tag: &str, size: usize) -> FakeI
 
 struct Shared {
     site: Mutex<Site>,
-    acceptor: Option<pingora::tls::TlsAcceptor>,
 }
 
 impl Shared {
     fn site(&self) -> MutexGuard<'_, Site> {
         self.site.lock().expect("no test thread panicked with it")
-    }
-}
-
-async fn accept(listener: TcpListener, shared: Arc<Shared>) {
-    let mut connections = JoinSet::new();
-    while let Ok((stream, _)) = listener.accept().await {
-        let _ = stream.set_nodelay(true);
-        let shared = Arc::clone(&shared);
-        connections.spawn(async move {
-            match &shared.acceptor {
-                None => serve(stream, &shared).await,
-                Some(acceptor) => match acceptor.accept(stream).await {
-                    Ok(stream) => serve(stream, &shared).await,
-                    Err(_) => None,
-                },
-            }
-        });
-        while connections.try_join_next().is_some() {}
     }
 }
 
