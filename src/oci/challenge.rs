@@ -302,6 +302,15 @@ mod tests {
         }
 
         #[test]
+        fn what_was_read_of_any_line_is_written_and_read_the_same(line in "Bearer [a-z=\", \\\\:,]{0,80}") {
+            for challenge in parse(&line) {
+                if let Challenge::Bearer(read) = challenge {
+                    prop_assert_eq!(bearer(&read.to_string()), read);
+                }
+            }
+        }
+
+        #[test]
         fn what_we_write_we_read(
             realm in "[ -~]{1,30}",
             service in proptest::option::of("[ -~]{1,20}"),

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use chartgate::error::ErrorKind;
 use chartgate::oci::{Algorithm, Digest};
 use chartgate::upstream::registry::{Part, Registry};
@@ -117,6 +119,21 @@ async fn a_transfer_that_stalls_is_an_error() {
         &error,
         ErrorKind::UpstreamUnavailable,
         "stopped in the middle",
+    );
+}
+
+#[tokio::test]
+async fn a_transfer_that_is_slow_and_goes_on_is_none() {
+    let (fake, image) = stored(FakeRegistry::open());
+    let registry = hub(&fake).impatient().build();
+    fake.fault(
+        Spot::Blobs,
+        Fault::Trickle(5000, Duration::from_millis(100)),
+    );
+    let bytes = part(&registry, &image, Part::Whole).await;
+    assert_eq!(
+        bytes.expect("whole, in more than the time for one piece"),
+        image.bytes
     );
 }
 

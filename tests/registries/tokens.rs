@@ -5,7 +5,7 @@ use chartgate::error::ErrorKind;
 use chartgate::upstream::registry::{Credentials, Lane, Registry};
 use url::Url;
 
-use super::{Hub, PASSWORD, assert_error, hub, hub_at, name, reference};
+use super::{Hub, PASSWORD, assert_error, hub, hub_at, name, reference, user};
 use crate::support::fake::{Authority, FakeProxy, FakeRegistry, Fault, Row, RunningRegistry, Spot};
 
 fn plain() -> FakeRegistry {
@@ -145,6 +145,21 @@ async fn a_token_that_is_refused_is_replaced_once() {
     let error = head(&registry, "acme/app").await.expect_err("refused");
     assert_error(&error, ErrorKind::UpstreamDenied, "not for the user");
     assert_eq!((fake.count(Spot::Heads), fake.count(Spot::Token)), (2, 1));
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_not_tried_again_and_again() {
+    let fake = plain().run();
+    let hub = hub(&fake).with(|settings| settings.credentials = Some(user("wrong")));
+    let registry = hub.build();
+    for _ in 0..10 {
+        let error = head(&registry, "acme/app").await.expect_err("refused");
+        assert_error(&error, ErrorKind::UpstreamUnauthorized, "answered 401");
+    }
+    assert_eq!(fake.count(Spot::Token), 1);
+    fake.change_password("wrong");
+    hub.advance(10);
+    head(&registry, "acme/app").await.expect("it is right now");
 }
 
 fn refreshing(hub: Hub, token: &str) -> Hub {

@@ -9,6 +9,7 @@ mod allowance;
 mod answer;
 mod auth;
 mod blobs;
+mod clerk;
 mod health;
 mod lists;
 mod login;

@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use crate::clock::Clock;
 use crate::config::Secret;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::http::HeaderValue;
 use crate::oci::Bearer;
 
@@ -135,6 +135,14 @@ type Flight = Shared<BoxFuture<'static, Result<Token, Failed>>>;
 pub(super) struct Failed(Arc<Error>);
 
 impl Failed {
+    /// Whether the server has answered, and said no.
+    fn is_refusal(&self) -> bool {
+        matches!(
+            self.0.kind(),
+            ErrorKind::UpstreamUnauthorized | ErrorKind::UpstreamDenied
+        )
+    }
+
     fn to_error(&self) -> Error {
         let error = Error::new(self.0.kind(), self.0.message());
         match self.0.retry_after() {
@@ -149,6 +157,8 @@ impl Failed {
 struct Slot {
     token: Option<Token>,
     flight: Option<Flight>,
+    /// The server refused, and is not asked again before then.
+    refused: Option<(Failed, Timestamp)>,
 }
 
 /// All tokens of one upstream.
@@ -168,7 +178,8 @@ impl Tokens {
     /// The token for `wanted`; where there is none, or an old one, the one that `fetch` brings.
     ///
     /// However many ask, one fetch is under way; it goes on when all of them leave. A token that still counts is better
-    /// than a failure to get a new one.
+    /// than a failure to get a new one. A refusal is remembered for a moment: logging in again and again with a wrong
+    /// password gets accounts locked.
     pub(super) async fn get<F>(&self, wanted: &Wanted, fetch: impl FnOnce() -> F) -> Result<Token>
     where
         F: Future<Output = Result<Token>> + Send + 'static,
@@ -182,6 +193,11 @@ impl Tokens {
             let held = slot.token.clone().filter(|token| now < token.end);
             if let Some(token) = held.as_ref().filter(|token| now < token.refresh) {
                 return Ok(token.clone());
+            }
+            if let (None, Some((failed, until))) = (&held, &slot.refused)
+                && now < *until
+            {
+                return Err(failed.to_error());
             }
             let flight = match &slot.flight {
                 Some(flight) => flight.clone(),
@@ -204,14 +220,20 @@ impl Tokens {
         key: Key,
         fetch: impl Future<Output = Result<Token>> + Send + 'static,
     ) -> Flight {
-        let slots = Arc::clone(&self.slots);
+        let (slots, clock) = (Arc::clone(&self.slots), self.clock.clone());
         let task = tokio::spawn(async move {
             let outcome = fetch.await.map_err(|error| Failed(Arc::new(error)));
             let mut slots = lock(&slots);
             let slot = slots.entry(key).or_default();
             slot.flight = None;
-            if let Ok(token) = &outcome {
-                slot.token = Some(token.clone());
+            slot.refused = None;
+            match &outcome {
+                Ok(token) => slot.token = Some(token.clone()),
+                Err(failed) if failed.is_refusal() => {
+                    let until = clock.now().checked_add(REFUSED).ok();
+                    slot.refused = until.map(|until| (failed.clone(), until));
+                }
+                Err(_) => {}
             }
             outcome
         });
@@ -247,7 +269,7 @@ fn make_room(slots: &mut HashMap<Key, Slot>, now: Timestamp) {
         return;
     }
     let counts = |slot: &Slot| slot.token.as_ref().is_some_and(|token| now < token.end);
-    slots.retain(|_, slot| slot.flight.is_some() || counts(slot));
+    slots.retain(|_, slot| slot.flight.is_some() || slot.refused.is_some() || counts(slot));
     if slots.len() >= MOST {
         slots.retain(|_, slot| slot.flight.is_some());
     }
@@ -257,6 +279,8 @@ fn make_room(slots: &mut HashMap<Key, Slot>, now: Timestamp) {
 const SHORTEST: u64 = 60;
 /// A day: no token is worth more trust.
 const LONGEST: u64 = 86_400;
+/// How long a refusal counts.
+const REFUSED: Duration = Duration::from_secs(10);
 /// Tokens of one upstream, one a repository as a rule.
 const MOST: usize = 4096;
 
