@@ -102,7 +102,7 @@ pub(super) async fn delete(tenant: &Tenant, name: &str, version: &str) -> Result
         ));
     }
     hosted.store.delete(name, version).await?;
-    tenant.charts().publish().await?;
+    tenant.publish().await?;
     Ok(Response::json(
         StatusCode::OK,
         &serde_json::json!({ "deleted": true }),
@@ -123,7 +123,7 @@ async fn put(
 }
 
 async fn saved(tenant: &Tenant) -> Result<Response> {
-    tenant.charts().publish().await?;
+    tenant.publish().await?;
     Ok(Response::json(
         StatusCode::CREATED,
         &serde_json::json!({ "saved": true }),
