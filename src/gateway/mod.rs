@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tracing::warn;
 
 pub use self::tenant::{HostedPart, Tenant};
-use crate::auth::{Authenticator, Identity};
+use crate::auth::{Authenticator, Identity, Policy};
 use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::config::{Action, Config};
@@ -163,6 +163,26 @@ impl Gateway {
             .check_rate(identity, address)
             .inspect_err(|_| self.shared.metrics.rate_limited(tenant.path().label()))?;
         Ok(tenant.clone())
+    }
+
+    /// The gate of what belongs to no repository in the ChartMuseum service, such as its welcome page: the one tenant's rules
+    /// for the root decide.
+    pub fn admit_visitor(&self, identity: &Identity, action: Action) -> Result<()> {
+        let mut only = self
+            .config
+            .tenants
+            .values()
+            .chain(self.config.patterns.values());
+        match only.next() {
+            Some(tenant) => Policy::new(&tenant.access).authorize(identity, action),
+            None => Err(self.absent("", identity)),
+        }
+    }
+
+    /// The value of `WWW-Authenticate` in a 401 about `action` in the tenant at `path`.
+    pub fn challenge(&self, path: &str, action: Action) -> String {
+        let _ = (path, action);
+        "Basic realm=\"chartgate\", charset=\"UTF-8\"".to_owned()
     }
 
     /// Whether every tenant has published an index.

@@ -129,7 +129,7 @@ impl Style {
     }
 }
 
-fn push_url(out: &mut String, entry: &Entry) {
+pub(super) fn push_url(out: &mut String, entry: &Entry) {
     out.push_str("\"charts/");
     push_segment(out, &entry.name);
     out.push('-');

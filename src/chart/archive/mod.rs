@@ -6,6 +6,7 @@
 //! Texts of errors are those of Helm's loader where it has one, because ChartMuseum's users know them
 //! (spec: clients.md §9, chartmuseum.md §1.5). Knows nothing about where archives are kept.
 
+mod contents;
 mod flaw;
 mod flow;
 mod members;
@@ -20,6 +21,7 @@ use std::io::{self, BufRead, BufReader, Read};
 
 use flate2::bufread::{GzDecoder, MultiGzDecoder};
 
+pub use self::contents::{File, Wanted, files};
 use self::flaw::Flaws;
 use self::members::Members;
 use self::tree::Tree;
