@@ -8,7 +8,7 @@ use super::{Gateway, Progress, Shared, parts};
 use crate::auth::{Identity, Policy};
 use crate::config::{self, Action, Config};
 use crate::error::{Error, ErrorKind, Result};
-use crate::index::{Fields, Format, Selection, Style};
+use crate::index::{Selection, Style};
 use crate::limit::{Key, Limiter};
 use crate::metrics::Metrics;
 use crate::names::{FileName, TenantPath};
@@ -84,7 +84,7 @@ impl Tenant {
             charts: Group::new(
                 config.path.clone(),
                 members,
-                style(config.index),
+                style(&config.index),
                 shared.clock.clone(),
                 shared.metrics.clone(),
             ),
@@ -164,16 +164,10 @@ impl Tenant {
 }
 
 /// The configuration's words for how an index looks, in the index's own.
-fn style(index: config::Index) -> Style {
+fn style(index: &config::Index) -> Style {
     Style {
-        format: match index.format {
-            config::IndexFormat::Json => Format::Json,
-            config::IndexFormat::Yaml => Format::Yaml,
-        },
-        fields: match index.fields {
-            config::IndexFields::Full => Fields::Full,
-            config::IndexFields::Slim => Fields::Slim,
-        },
+        format: index.format,
+        fields: index.fields,
         keep: index.keep,
     }
 }
