@@ -74,6 +74,9 @@ fn imitate<'m>(
         (ErrorKind::NotFound, Some(Route::File { .. } | Route::OddFile { .. })) => {
             (status, "object not found")
         }
+        (ErrorKind::Invalid, Some(Route::Upload { .. })) if message.starts_with("EOF: ") => {
+            (status, "EOF")
+        }
         (ErrorKind::Unsupported, Some(Route::OddFile { .. })) => {
             (StatusCode::INTERNAL_SERVER_ERROR, message)
         }

@@ -120,6 +120,8 @@ fn read_archive(
         // ChartMuseum says `EOF` alone.
         [] => return Err(Error::invalid("EOF: the package is empty")),
         [0x1f, 0x8b, 8, ..] | [0x1f] | [0x1f, 0x8b] => {}
+        // Go wants the whole header before it looks at it.
+        short if short.len() < GZIP_HEADER => return Err(Error::invalid("unexpected EOF")),
         _ => return Err(Error::invalid("gzip: invalid header")),
     }
     if flaws.strictness() == Strictness::Stored {
@@ -202,7 +204,7 @@ impl Budget {
             .filter(|&left| left > 0)
             .ok_or_else(|| {
                 Error::invalid(format!(
-                    "decompressed chart is larger than the maximum size {}",
+                    "decompressed chart is larger than the maximum file size {}",
                     self.limits.total
                 ))
             })?;
@@ -221,6 +223,7 @@ impl Budget {
 }
 
 const MIB: u64 = 1024 * 1024;
+const GZIP_HEADER: usize = 10;
 
 #[cfg(test)]
 mod tests;
