@@ -53,7 +53,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("granit_parser", &["chart/values.rs"]),
     ("multer", &["api/museum/form.rs"]),
     ("pingora", &["server/"]),
-    ("prometheus", &["metrics.rs"]),
+    ("prometheus", &["metrics/"]),
     ("redb", &["cache/ledger.rs"]),
     ("redis", &["cache/redis.rs"]),
     ("reqwest", &["net/"]),

@@ -10,6 +10,7 @@ mod museum;
 mod partial;
 mod route;
 mod service;
+mod template;
 mod web;
 
 use std::borrow::Cow;
@@ -18,6 +19,7 @@ use tracing::{debug, error, field};
 
 use self::error::{Dialect, render};
 pub use self::route::{Route, Routes};
+pub use self::template::template;
 pub use self::web::note as web_folder_note;
 use crate::auth::Identity;
 use crate::config::Action;
@@ -94,7 +96,7 @@ async fn steps(
     };
     let address = request.peer.map(|peer| peer.ip());
     let tenant = gateway.admit(tenant, &identity, action, address).await?;
-    account.tenant = Some(tenant.path().label().clone());
+    account.tenant = Some(tenant.label().clone());
     // 4. The answer.
     let museum = &config.museum;
     match route {

@@ -7,7 +7,7 @@ use futures_util::stream::{self, StreamExt as _};
 
 use super::entry::Entry;
 use super::merge::ChartView;
-use super::render::{Fields, Format, push_url};
+use super::render::{Fields, Format};
 use super::snapshot::Snapshot;
 use super::text::push_json;
 use crate::http::{Body, ByteStream};
@@ -100,7 +100,7 @@ impl Snapshot {
         out.push('{');
         out.push_str(&entry.fragment);
         out.push_str(",\"urls\":[");
-        push_url(out, entry);
+        self.style().push_url(out, entry);
         out.push_str("]}");
     }
 }
@@ -164,7 +164,7 @@ mod tests {
                     fields,
                     ..Style::default()
                 };
-                for snapshot in [snapshot(style), snapshot(style).compact()] {
+                for snapshot in [snapshot(style.clone()), snapshot(style).compact()] {
                     assert_eq!(text(snapshot.list(0, usize::MAX)).await, index["entries"]);
                     for (name, versions) in index["entries"].as_object().expect("charts") {
                         let chart = snapshot.chart(name).expect("a chart");
