@@ -131,10 +131,10 @@ mod tests {
         });
         let member = Member {
             label: "hosted".into(),
-            index: Arc::new(SourceIndex::from_entries(entries.to_vec())),
+            index: Arc::new(SourceIndex::from_entries(entries)),
             reserves_names: true,
         };
-        Snapshot::merge(&[member], style, None, Timestamp::UNIX_EPOCH)
+        Snapshot::merge(&[member], &style, None, Timestamp::UNIX_EPOCH)
     }
 
     async fn text(body: Body) -> Value {
