@@ -127,7 +127,8 @@ fn the_api_shows_what_the_merged_index_shows() {
             ("%5E1", 2),
             ("~2.1", 1),
             ("3.0.0-rc.1", 0),
-            (">=3-0", 0),
+            ("%3E=3-0", 0),
+            ("^1", 2),
         ] {
             let path = format!("{prefix}/charts/web/{wanted}");
             let one = gateway.get(&path).expect(200).json();
