@@ -129,7 +129,8 @@ fn every_real_chart_is_read_as_helm_reads_it() {
 fn streams_that_are_no_archive() {
     refused(b"", "EOF: the package is empty");
     refused(b"\x1f", "unexpected EOF");
-    refused(b"PK\x03\x04", "gzip: invalid header");
+    refused(b"PK\x03\x04", "unexpected EOF");
+    refused(b"PK\x03\x04 a zip file", "gzip: invalid header");
     refused(&gzip(b""), "no files in chart archive");
     refused(&gzip(&[0; 10_240]), "no files in chart archive");
     refused(&gzip(&[7; 512]), "invalid tar header");
@@ -510,7 +511,7 @@ fn limits_are_helms() {
         "a small package of {} bytes",
         bomb.len()
     );
-    refused(&bomb, "larger than the maximum size 104857600");
+    refused(&bomb, "larger than the maximum file size 104857600");
     // The same inside a packed subchart counts, too.
     let packed = (0..19)
         .fold(chart(), |tar, at| tar.file(&format!("app/{at}"), &mib5))
@@ -518,7 +519,7 @@ fn limits_are_helms() {
     let outer = (0..2).fold(chart(), |tar, at| {
         tar.file(&format!("app/charts/{at}.tgz"), &packed)
     });
-    refused(&outer.finish(), "larger than the maximum size 104857600");
+    refused(&outer.finish(), "larger than the maximum file size 104857600");
 }
 
 #[test]
