@@ -166,6 +166,11 @@ impl Gateway {
         self.authenticator.authenticate(request).await
     }
 
+    /// `WWW-Authenticate` of a 401 about `action` in the tenant at `path`; see [`Authenticator::challenge`].
+    pub fn challenge(&self, path: &str, action: Action) -> String {
+        self.authenticator.challenge(path, action)
+    }
+
     /// The gate: the tenant at `path`, if `identity` may do `action` there and is within its rate.
     ///
     /// A tenant in which the identity may do nothing at all looks like one that does not exist.
@@ -180,7 +185,9 @@ impl Gateway {
         let Some(tenant) = tenant.filter(|tenant| tenant.is_known_to(identity)) else {
             return Err(self.absent(path, identity));
         };
-        tenant.policy.authorize(identity, action)?;
+        tenant
+            .policy
+            .authorize(identity, tenant.path.as_str(), action)?;
         if let Some(limiter) = &tenant.limiter {
             let key = Key {
                 address,
@@ -235,11 +242,12 @@ impl Gateway {
     /// What a caller is told about a tenant that is not there for him.
     fn absent(&self, path: &str, identity: &Identity) -> Error {
         // Where any tenant wants credentials, a stranger must not learn which tenants exist by the difference.
-        let closed = self
-            .tenants
-            .values()
-            .any(|tenant| !tenant.policy.allows(&Identity::Anonymous, Action::Pull));
-        if *identity == Identity::Anonymous && closed {
+        let closed = self.tenants.values().any(|tenant| {
+            !tenant
+                .policy
+                .allows(&Identity::Anonymous, path, Action::Pull)
+        });
+        if identity.may_have_more() && closed {
             return Error::new(
                 ErrorKind::Unauthenticated,
                 format!("`/{path:.200}` needs credentials; send a user name and password"),
@@ -375,7 +383,7 @@ impl Tenant {
     fn is_known_to(&self, identity: &Identity) -> bool {
         [Action::Pull, Action::Push, Action::Delete, Action::Admin]
             .into_iter()
-            .any(|action| self.policy.allows(identity, action))
+            .any(|action| self.policy.allows(identity, self.path.as_str(), action))
     }
 
     fn housekeep(&self, metrics: &Metrics) {

@@ -4,8 +4,10 @@
 //! tenant. Neither knows routes, repositories or how an answer is worded on the wire.
 
 mod base64;
+mod challenge;
 mod hash;
 mod policy;
+mod token;
 mod users;
 
 use std::borrow::Cow;
@@ -14,14 +16,12 @@ use std::sync::Arc;
 
 pub use self::hash::{bcrypt_line, check_user_name};
 pub use self::policy::{Decision, Granted, Policy};
+pub use self::token::Token;
 pub use self::users::Users;
 use crate::clock::Clock;
 use crate::config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{HeaderMap, Request, header};
-
-/// The value of `WWW-Authenticate` in every 401 (RFC 7617).
-pub const CHALLENGE: &str = "Basic realm=\"chartgate\"";
 
 /// Who asks. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -38,37 +38,47 @@ pub enum Identity {
         /// The certificate's subject.
         subject: Arc<str>,
     },
+    /// The holder of a verified bearer token, which itself says what it allows.
+    Token(Arc<Token>),
 }
 
 impl Identity {
-    /// `anonymous`, `user` or `certificate`: the label for logs.
+    /// `anonymous`, `user`, `certificate` or `token`: the label for logs.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Anonymous => "anonymous",
             Self::User { .. } => "user",
             Self::Certificate { .. } => "certificate",
+            Self::Token(_) => "token",
         }
     }
 
-    /// What rules call them: the user's name or the certificate's subject.
+    /// What rules call them: the user's name, the certificate's subject or the token's (`sub`).
     pub fn name(&self) -> Option<&Arc<str>> {
         match self {
             Self::Anonymous => None,
             Self::User { name } => Some(name),
             Self::Certificate { subject } => Some(subject),
+            Self::Token(token) => token.subject(),
         }
     }
 
     /// How the log calls them; owned only where there is a name.
     pub fn log_name(&self) -> Cow<'static, str> {
         self.name()
-            .map_or(Cow::Borrowed("anonymous"), |name| name.to_string().into())
+            .map_or(Cow::Borrowed(self.kind()), |name| name.to_string().into())
+    }
+
+    /// Whether other credentials could allow more: somebody without any, or with a token made for one purpose. They are
+    /// answered 401 where a known user is answered 403 or 404.
+    pub fn may_have_more(&self) -> bool {
+        matches!(self, Self::Anonymous | Self::Token(_))
     }
 }
 
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name().map_or("anonymous", AsRef::as_ref))
+        f.write_str(self.name().map_or(self.kind(), AsRef::as_ref))
     }
 }
 
@@ -76,6 +86,7 @@ impl fmt::Display for Identity {
 #[derive(Debug)]
 pub struct Authenticator {
     users: Option<Users>,
+    challenge: config::Challenge,
 }
 
 impl Authenticator {
@@ -85,7 +96,18 @@ impl Authenticator {
             Some(path) => Some(Users::open(path, clock.clone())?),
             None => None,
         };
-        Ok(Self { users })
+        Ok(Self {
+            users,
+            challenge: auth.challenge.clone(),
+        })
+    }
+
+    /// The value of `WWW-Authenticate` in a 401 about `action` in the tenant at `path` (empty for the root).
+    ///
+    /// A bearer challenge names a token that would do, as ChartMuseum words it: no space after commas, `repo` for the root, and
+    /// `push` for deletions.
+    pub fn challenge(&self, path: &str, action: config::Action) -> String {
+        challenge::render(&self.challenge, path, action)
     }
 
     /// Who sends `request`. No credentials: the client certificate's subject, else anonymous.
