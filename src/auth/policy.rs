@@ -231,7 +231,7 @@ mod tests {
     fn nothing_is_allowed_by_default() {
         let policy = Policy::new(&Access::default());
         for identity in [Identity::Anonymous, user("ci")] {
-            assert!(!policy.allows(&identity, Action::Pull));
+            assert!(!policy.allows(&identity, "", Action::Pull));
         }
     }
 }
