@@ -58,15 +58,15 @@ async fn steps(
     account.identity = identity.log_name();
     // 3. The gate: tenant, permission, rate.
     let address = request.peer.map(|peer| peer.ip());
-    let tenant = gateway.admit(tenant, &identity, action, address)?;
+    let tenant = gateway.admit(tenant, &identity, action, address).await?;
     account.tenant = Some(tenant.path().label().clone());
     // 4. The answer.
     match &route {
-        Route::Index { .. } => charts::index(tenant, request).await,
-        Route::File { file, .. } => charts::file(tenant, file, request).await,
-        Route::Upload { .. } => museum::upload(tenant, request, body).await,
-        Route::UploadProvenance { .. } => museum::upload_provenance(tenant, request, body).await,
-        Route::Delete { name, version, .. } => museum::delete(tenant, name, version).await,
+        Route::Index { .. } => charts::index(&tenant, request).await,
+        Route::File { file, .. } => charts::file(&tenant, file, request).await,
+        Route::Upload { .. } => museum::upload(&tenant, request, body).await,
+        Route::UploadProvenance { .. } => museum::upload_provenance(&tenant, request, body).await,
+        Route::Delete { name, version, .. } => museum::delete(&tenant, name, version).await,
         Route::Health | Route::Info | Route::Welcome => Ok(open(gateway, &route)),
     }
 }
