@@ -54,7 +54,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("moka", &["cache/memory.rs"]),
     ("multer", &["api/museum.rs"]),
     ("pingora", &["server/"]),
-    ("prometheus", &["metrics.rs"]),
+    ("prometheus", &["metrics/"]),
     ("redb", &["cache/ledger.rs"]),
     ("redis", &["cache/redis.rs"]),
     ("reqwest", &["net/"]),
