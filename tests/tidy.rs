@@ -50,6 +50,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("governor", &["limit.rs"]),
     ("granit_parser", &["chart/values.rs"]),
     ("indicatif", &["cli/"]),
+    ("jmespath", &["auth/token/query.rs"]),
+    ("jsonwebtoken", &["auth/token/key.rs"]),
     ("libc", &["store/"]),
     ("md5", &["auth/hash.rs"]),
     ("moka", &["cache/memory.rs"]),

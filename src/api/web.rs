@@ -43,10 +43,12 @@ fn tenants(gateway: &Gateway) -> String {
         "chartgate: a caching gateway for Helm chart repositories\n\nAdd a repository:\n\n",
     );
     let server = &gateway.config().server;
-    for tenant in gateway
-        .tenants()
-        .filter(|tenant| tenant.policy().allows(&Identity::Anonymous, Action::Pull))
-    {
+    for tenant in gateway.tenants().filter(|tenant| {
+        let path = tenant.path().as_str();
+        tenant
+            .policy()
+            .allows(&Identity::Anonymous, path, Action::Pull)
+    }) {
         let base = server
             .external_url
             .as_ref()

@@ -241,11 +241,11 @@ impl Tenant {
         HostedRepository::file(&self.hosted()?.store, file).await
     }
 
-    /// Whether `identity` may do anything here.
-    pub(super) fn is_known_to(&self, identity: &Identity) -> bool {
+    /// Whether `identity` may do anything in the tenant at `path`: this one, or one of its pattern.
+    pub(super) fn is_known_to(&self, identity: &Identity, path: &str) -> bool {
         [Action::Pull, Action::Push, Action::Delete, Action::Admin]
             .into_iter()
-            .any(|action| self.rights.policy.allows(identity, action))
+            .any(|action| self.rights.policy.allows(identity, path, action))
     }
 
     /// Forgets clients that have not been seen for a while.
