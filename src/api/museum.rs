@@ -12,7 +12,7 @@ use crate::config::Overwrite;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::{HostedPart, Tenant};
 use crate::http::{Request, RequestBody, Response, StatusCode, header};
-use crate::store::{OverwritePermission, Spool, Spooled, Upload};
+use crate::store::{Limits, OverwritePermission, Spool, Spooled, Upload};
 
 /// Parts of a form that are looked at; ChartMuseum ignores all others.
 const CHART_FIELD: &str = "chart";
@@ -50,7 +50,10 @@ pub(super) async fn upload(
                 archive: None,
                 provenance: Some(provenance),
             } => {
-                hosted.store.put_provenance(provenance, permission).await?;
+                hosted
+                    .store
+                    .put_provenance(provenance, permission, limits(hosted))
+                    .await?;
             }
             Form {
                 archive: None,
@@ -84,7 +87,7 @@ pub(super) async fn upload_provenance(
     let provenance = spool(hosted, MAX_PROVENANCE, body).await?;
     hosted
         .store
-        .put_provenance(provenance, permission(hosted, request))
+        .put_provenance(provenance, permission(hosted, request), limits(hosted))
         .await?;
     saved(tenant).await
 }
@@ -115,7 +118,7 @@ async fn put(
     upload: Upload,
     permission: OverwritePermission,
 ) -> Result<()> {
-    let entry = hosted.store.put(upload, permission).await?;
+    let entry = hosted.store.put(upload, permission, limits(hosted)).await?;
     if !entry.version.is_strict() {
         info!(tenant.name = %tenant.path(), "`{}` was uploaded with a version that only helm's lenient reader takes: OCI clients and version ranges of Flux do not see it", entry.file_name());
     }
@@ -143,6 +146,13 @@ fn refuse_announced_size(hosted: &HostedPart, body: &dyn RequestBody) -> Result<
             ),
         )),
         _ => Ok(()),
+    }
+}
+
+fn limits(hosted: &HostedPart) -> Limits {
+    Limits {
+        max_objects: hosted.rules.max_objects,
+        max_versions: hosted.rules.max_versions,
     }
 }
 

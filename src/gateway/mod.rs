@@ -25,6 +25,7 @@ use crate::metrics::Metrics;
 use crate::names::TenantPath;
 use crate::net::Clients;
 use crate::repository::proxy::{Proxy, ShrinkRule};
+use crate::store::Places;
 
 /// How often hosted folders are looked at for files that others put there.
 const FOLDER_CHECK: Duration = Duration::from_secs(1);
@@ -45,6 +46,8 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
     /// The time.
     pub clock: Clock,
+    /// The buckets of hosted stores.
+    pub places: Arc<Places>,
 }
 
 /// One configuration, running.

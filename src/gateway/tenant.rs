@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::{Gateway, Progress, Shared, parts};
 use crate::auth::{Identity, Policy};
+use crate::cache::Cache;
 use crate::config::{self, Action, Config};
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::{Fields, Format, Selection, Style};
@@ -27,6 +28,7 @@ pub struct Tenant {
     hosted: Option<HostedPart>,
     policy: Policy,
     limiter: Option<Limiter>,
+    cache: Arc<Cache>,
 }
 
 /// The writable part of a tenant.
@@ -52,7 +54,8 @@ impl Tenant {
             Some(rules) => {
                 let store =
                     parts::open_store(&config.path, whole, shared, previous, progress).await?;
-                let repository = Arc::new(HostedRepository::new(store.clone()));
+                let repository =
+                    Arc::new(HostedRepository::new(store.clone(), shared.cache.clone()));
                 members.push(GroupMember {
                     repository,
                     reserves_names: true,
@@ -92,6 +95,7 @@ impl Tenant {
             hosted,
             policy: Policy::new(&config.access),
             limiter: config.limits.as_ref().map(Limiter::new),
+            cache: shared.cache.clone(),
         })
     }
 
@@ -142,7 +146,7 @@ impl Tenant {
 
     /// A hosted file by its stored name, whether or not the index shows it.
     pub async fn stored_file(&self, file: &FileName) -> Result<Artifact> {
-        HostedRepository::file(&self.hosted()?.store, file).await
+        HostedRepository::file(&self.hosted()?.store, &self.cache, file).await
     }
 
     /// Whether `identity` may do anything here.

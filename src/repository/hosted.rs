@@ -7,29 +7,41 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use super::{Artifact, BrokenFile, ChartRepository, Content, Freshness, Origin};
+use crate::cache::Cache;
 use crate::error::{Error, Result};
 use crate::index::{Entry, SourceIndex};
 use crate::names::FileName;
-use crate::store::Hosted;
+use crate::store::{Hosted, StoredContent};
 
 /// A hosted store, read as a repository.
 #[derive(Debug)]
 pub struct HostedRepository {
     store: Arc<Hosted>,
+    cache: Arc<Cache>,
 }
 
 static LABEL: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("hosted"));
 
 impl HostedRepository {
-    /// The repository of everything in `store`.
-    pub fn new(store: Arc<Hosted>) -> Self {
-        Self { store }
+    /// The repository of everything in `store`. Archives in a bucket are served through `cache`.
+    pub fn new(store: Arc<Hosted>, cache: Arc<Cache>) -> Self {
+        Self { store, cache }
     }
 
     /// A stored file by its own name, whether or not the index shows it under that name.
-    pub async fn file(store: &Arc<Hosted>, file: &FileName) -> Result<Artifact> {
+    pub async fn file(
+        store: &Arc<Hosted>,
+        cache: &Arc<Cache>,
+        file: &FileName,
+    ) -> Result<Artifact> {
+        let _ = cache;
         let stored = store.open_file(file).await?;
-        let content = Content::Stored(Arc::new(stored.file), stored.len);
+        let content = match stored.content {
+            StoredContent::File(file) => Content::Stored(Arc::new(file), stored.len),
+            StoredContent::Object(_) | StoredContent::Bytes(_) => {
+                return Err(Error::unavailable("buckets cannot be read yet"));
+            }
+        };
         Ok(Artifact {
             content,
             origin: Origin::Hosted,
@@ -46,7 +58,7 @@ impl HostedRepository {
             ))
         })?;
         let name = FileName::parse(&format!("{stored}{suffix}"))?;
-        Self::file(&self.store, &name).await
+        Self::file(&self.store, &self.cache, &name).await
     }
 }
 

@@ -4,26 +4,75 @@ use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use jiff::Timestamp;
 
-use super::folder::{Stamp, is_not_a_file};
+use super::folder::is_not_a_file;
 use super::package::Content;
 use super::{Hosted, blocking};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::http::ByteStream;
 use crate::names::FileName;
+use crate::object::{Bucket, Stamp};
 
 /// An open archive or provenance file. It stays whole even if it is replaced or removed meanwhile.
 #[derive(Debug)]
 pub struct StoredFile {
-    /// Positioned at its start.
-    pub file: File,
+    /// Its bytes.
+    pub content: StoredContent,
     /// Its length in bytes.
     pub len: u64,
     /// The archive's digest, which is that of these very bytes; `None` for provenance files.
     pub digest: Option<Digest>,
     /// When it was stored.
     pub modified: Timestamp,
+}
+
+/// Where a stored file's bytes are.
+#[derive(Debug)]
+pub enum StoredContent {
+    /// In this open file, which is positioned at its start.
+    File(File),
+    /// In this object of a bucket.
+    Object(StoredObject),
+    /// Here.
+    Bytes(Bytes),
+}
+
+/// An archive in a bucket, to be read when it is not in the cache.
+#[derive(Clone, Debug)]
+pub struct StoredObject {
+    bucket: Bucket,
+    key: Arc<str>,
+    stamp: Stamp,
+}
+
+impl StoredObject {
+    /// What it is called in the bucket, for logs and for the cache's ledger. Names the content, too: another archive under the
+    /// same key has another name.
+    pub fn name(&self) -> String {
+        format!("hosted/{}/{}", self.bucket.label(), self.key)
+    }
+
+    /// The bytes from `offset` on.
+    ///
+    /// Errors: [`crate::error::ErrorKind::NotFound`] where the object is gone and
+    /// [`crate::error::ErrorKind::DigestMismatch`] where it is another one now; `Hosted::look_again` finds out what it is.
+    pub async fn open(&self, offset: u64) -> Result<ByteStream> {
+        let opened = self
+            .bucket
+            .read(&self.key, Some(offset..self.stamp.size))
+            .await?;
+        let opened = opened.ok_or_else(|| {
+            Error::not_found(format!(
+                "`{}` is not in {} any more",
+                self.key,
+                self.bucket.label()
+            ))
+        })?;
+        Ok(opened.body)
+    }
 }
 
 /// What a look at the folder and at the catalog gave together.
@@ -106,7 +155,7 @@ impl Hosted {
 
 fn found(file: File, stamp: Stamp, digest: Option<Digest>) -> StoredFile {
     StoredFile {
-        file,
+        content: StoredContent::File(file),
         len: stamp.size,
         digest,
         modified: stamp.modified,

@@ -21,6 +21,7 @@ use jiff::Timestamp;
 
 use crate::error::{Error, Result};
 use crate::names::{FileName, TenantPath};
+use crate::object::Stamp;
 
 /// One tenant's folder.
 #[derive(Debug)]
@@ -31,32 +32,15 @@ pub(super) struct Folder {
     device: u64,
 }
 
-/// What tells a file's content from another's without reading it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stamp {
-    pub(super) size: u64,
-    pub(super) modified: Timestamp,
-    /// Zero where it is not known.
-    pub(super) inode: u64,
-}
-
-impl Stamp {
-    pub(super) fn of(metadata: &fs::Metadata) -> Self {
-        Self {
-            size: metadata.len(),
-            modified: i32::try_from(metadata.mtime_nsec())
-                .ok()
-                .and_then(|nanos| Timestamp::new(metadata.mtime(), nanos).ok())
-                .unwrap_or(Timestamp::UNIX_EPOCH),
-            inode: metadata.ino(),
-        }
-    }
-
-    /// Whether a file with this stamp and one with `other` hold the same bytes, as far as can be told.
-    pub(super) fn agrees(&self, other: &Self) -> bool {
-        self.size == other.size
-            && self.modified == other.modified
-            && (self.inode == other.inode || self.inode == 0 || other.inode == 0)
+/// What tells a file's content from another's without reading it; its tag is the inode.
+pub(super) fn stamp_of(metadata: &fs::Metadata) -> Stamp {
+    Stamp {
+        size: metadata.len(),
+        modified: i32::try_from(metadata.mtime_nsec())
+            .ok()
+            .and_then(|nanos| Timestamp::new(metadata.mtime(), nanos).ok())
+            .unwrap_or(Timestamp::UNIX_EPOCH),
+        tag: metadata.ino(),
     }
 }
 
@@ -130,13 +114,13 @@ impl Folder {
 
     /// When names in the folder last changed.
     pub(super) fn modified(&self) -> io::Result<Timestamp> {
-        Ok(Stamp::of(&fs::metadata(&self.path)?).modified)
+        Ok(stamp_of(&fs::metadata(&self.path)?).modified)
     }
 
     /// The stamp of a file; `None` if there is none of that name.
     pub(super) fn stamp(&self, name: &str) -> io::Result<Option<Stamp>> {
         match fs::symlink_metadata(self.path.join(name)) {
-            Ok(metadata) => Ok(Some(Stamp::of(&metadata))),
+            Ok(metadata) => Ok(Some(stamp_of(&metadata))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
@@ -158,7 +142,7 @@ impl Folder {
         if !metadata.is_file() {
             return Err(not_a_file());
         }
-        Ok(Some((file, Stamp::of(&metadata))))
+        Ok(Some((file, stamp_of(&metadata))))
     }
 
     /// A new, empty, locked file that nobody sees.

@@ -9,8 +9,10 @@ mod catalog;
 mod deliver;
 mod folder;
 mod package;
+mod places;
 mod publish;
 mod rescan;
+mod sight;
 mod spool;
 mod state;
 mod watch;
@@ -26,13 +28,17 @@ use self::catalog::{Catalog, Change};
 use self::folder::Folder;
 use self::state::Keeper;
 use crate::clock::Clock;
+use crate::config;
 use crate::error::{Error, Result};
 use crate::index::{Entry, SourceIndex};
 use crate::names::TenantPath;
+use crate::net::Clients;
 
-pub use self::deliver::StoredFile;
-pub use self::publish::{OverwritePermission, Upload};
+pub use self::deliver::{StoredContent, StoredFile, StoredObject};
+pub use self::places::Places;
+pub use self::publish::{Limits, OverwritePermission, Upload};
 pub use self::rescan::Depth;
+pub use self::sight::Freshness;
 pub use self::spool::{Spool, Spooled};
 
 /// One tenant's hosted charts.
@@ -62,6 +68,20 @@ pub struct Problem {
     pub reason: Arc<str>,
 }
 
+/// What a store is made of besides its configuration.
+#[derive(Debug)]
+pub struct Parts<'a> {
+    /// Where what is known of the files is kept between two runs (`<data_dir>/cache/hosted`). Disposable. Uploads to buckets
+    /// are spooled in a folder beside it.
+    pub state_dir: PathBuf,
+    /// Connections to object stores.
+    pub clients: &'a Clients,
+    /// The time.
+    pub clock: Clock,
+    /// Buckets that are open already.
+    pub places: &'a Places,
+}
+
 impl Hosted {
     /// Opens the tenant's folder below `root`, making it if it is missing, and returns when everything in it is indexed.
     ///
@@ -72,13 +92,23 @@ impl Hosted {
     ///
     /// Cancelling leaves nothing behind. A damaged state is ignored with a warning.
     pub async fn open(
-        root: PathBuf,
+        store: &config::Store,
         tenant: &TenantPath,
-        state_dir: PathBuf,
-        clock: Clock,
+        parts: Parts<'_>,
         progress: impl Fn(usize, usize) + Send + Sync + 'static,
     ) -> Result<Arc<Self>> {
         let tenant = tenant.clone();
+        let (state_dir, clock) = (parts.state_dir, parts.clock);
+        let root = match &store.place {
+            config::Place::Folder(root) => root.clone(),
+            config::Place::Objects(objects) => {
+                let bucket = parts.places.bucket(objects, parts.clients, &clock)?;
+                return Err(Error::invalid(format!(
+                    "{} cannot be a store yet",
+                    bucket.label()
+                )));
+            }
+        };
         blocking(move || {
             let folder = Folder::open(&root, &tenant)?;
             let keeper = Keeper::open(&state_dir, &root, &tenant)?;
@@ -115,6 +145,26 @@ impl Hosted {
     pub fn versions(&self) -> usize {
         self.index.load().versions()
     }
+
+    /// Whether no package is known to be here. In a bucket that was not listed yet none is; see [`Hosted::freshness`].
+    pub fn is_empty(&self) -> bool {
+        self.catalog().files().len() == 0
+    }
+
+    /// How current the index is.
+    pub fn freshness(&self) -> Freshness {
+        Freshness::Fresh {
+            age: std::time::Duration::ZERO,
+        }
+    }
+
+    /// Why the last look at the store failed, while that lasts.
+    pub fn failure(&self) -> Option<String> {
+        None
+    }
+
+    /// Waits until the index is known or the first look at the store has failed. Cancel-safe.
+    pub async fn settled(&self) {}
 
     /// A number that grows with every change of the index, for waiting on changes.
     pub fn subscribe(&self) -> channel::Receiver<u64> {

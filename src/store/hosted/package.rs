@@ -4,11 +4,12 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::sync::Arc;
 
-use super::folder::{Folder, Stamp, is_not_a_file};
+use super::folder::{Folder, is_not_a_file};
 use crate::chart::archive::{self, Limits, Strictness};
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::Entry;
+use crate::object::Stamp;
 
 /// What is known of a file, and of which state of it.
 #[derive(Clone, Debug)]

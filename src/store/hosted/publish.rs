@@ -9,16 +9,17 @@ use std::sync::Arc;
 
 use tokio::sync::OwnedMutexGuard;
 
-use super::folder::Stamp;
+use super::folder::stamp_of;
 use super::package::{Content, Record};
 use super::spool::{Spooled, cannot_store};
 use super::{Hosted, blocking, package};
-use crate::chart::archive::{self, Limits, Strictness};
+use crate::chart::archive::{self, Strictness};
 use crate::chart::provenance::{self, ProvenanceName};
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::Entry;
 use crate::names::FileName;
+use crate::object::Stamp;
 
 /// A package, and its provenance file if one came with it.
 #[derive(Debug)]
@@ -36,6 +37,15 @@ pub enum OverwritePermission {
     Denied,
     /// An existing version is replaced.
     Granted,
+}
+
+/// How much a repository may hold; zero: any number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Files in all, whatever they are. An upload that would add one more is [`ErrorKind::QuotaExceeded`].
+    pub max_objects: usize,
+    /// Versions of one chart. An upload of one more removes the oldest ones by time of upload.
+    pub max_versions: usize,
 }
 
 /// A spooled file that is synced and ready to get its name.
@@ -56,7 +66,9 @@ impl Hosted {
         self: &Arc<Self>,
         upload: Upload,
         overwrite: OverwritePermission,
+        limits: Limits,
     ) -> Result<Arc<Entry>> {
+        let _ = limits;
         let this = Arc::clone(self);
         let permit = Arc::clone(&self.readers).acquire_owned().await;
         let checked = blocking(move || {
@@ -81,7 +93,9 @@ impl Hosted {
         self: &Arc<Self>,
         provenance: Spooled,
         overwrite: OverwritePermission,
+        limits: Limits,
     ) -> Result<FileName> {
+        let _ = limits;
         let this = Arc::clone(self);
         let (name, ready) = blocking(move || {
             let (name, _) = this.check_provenance(&provenance)?;
@@ -120,7 +134,7 @@ impl Hosted {
     fn check(&self, upload: Upload) -> Result<(Ready, Arc<Entry>, Option<Ready>)> {
         let digest = upload.archive.digest();
         let reader = upload.archive.scratch.reader()?;
-        let chart = archive::read(reader, &Limits::helm(), Strictness::Upload)?;
+        let chart = archive::read(reader, &archive::Limits::helm(), Strictness::Upload)?;
         let canonical = format!("{}-{}.tgz", chart.metadata.name, chart.metadata.version);
         FileName::parse(&canonical)
             .map_err(|_| Error::invalid(format!("{canonical:.300} is improperly formatted")))?;
@@ -166,7 +180,7 @@ impl Hosted {
             .and_then(|()| file.sync_all())
             .map_err(cannot_store)?;
         // Read back: the file system may keep less of the time than it was given.
-        let stamp = Stamp::of(&file.metadata().map_err(cannot_store)?);
+        let stamp = stamp_of(&file.metadata().map_err(cannot_store)?);
         Ok(Ready {
             spooled,
             name: name.into(),

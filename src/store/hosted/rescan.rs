@@ -10,10 +10,10 @@ use std::sync::{Arc, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::folder::Stamp;
 use super::package::{self, Content, Record};
 use super::{Hosted, blocking};
 use crate::error::{Error, Result};
+use crate::object::Stamp;
 
 /// How closely the folder is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,11 +191,11 @@ impl Hosted {
                 };
                 let agrees = match stamps.get(at) {
                     Some(stamp) => stamp.is_some_and(|stamp| record.stamp.agrees(&stamp)),
-                    None => record.stamp.inode == 0 || record.stamp.inode == file.inode,
+                    None => record.stamp.tag == 0 || record.stamp.tag == file.inode,
                 };
                 if !agrees {
                     changed.push(Arc::clone(&file.name));
-                } else if record.stamp.inode == 0 && !stamps.is_empty() {
+                } else if record.stamp.tag == 0 && !stamps.is_empty() {
                     learned.push((Arc::clone(&file.name), file.inode));
                 }
             }

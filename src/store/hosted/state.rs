@@ -16,13 +16,14 @@ use tokio::sync::OwnedMutexGuard;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::catalog::Catalog;
-use super::folder::{Folder, Stamp, sync_folder};
+use super::folder::{Folder, sync_folder};
 use super::package::{Content, Record};
 use super::{Hosted, parallelism, rescan};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::index::{Entry, SourceIndex, kept};
 use crate::names::TenantPath;
+use crate::object::Stamp;
 
 /// Saves the state when it is due.
 #[derive(Debug)]
@@ -331,7 +332,7 @@ impl<'a> Kept<'a> {
                 size,
                 modified,
                 // Not kept: a copied or restored folder has others.
-                inode: 0,
+                tag: 0,
             },
             content: match kind {
                 0 => KeptContent::Package(text),

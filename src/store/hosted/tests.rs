@@ -25,10 +25,22 @@ impl World {
     }
 
     async fn open(&self) -> Arc<Hosted> {
-        let root = self.folder.path().join("hosted");
-        let state = self.folder.path().join("state");
+        self.open_telling(|_, _| {}).await
+    }
+
+    async fn open_telling(
+        &self,
+        progress: impl Fn(usize, usize) + Send + Sync + 'static,
+    ) -> Arc<Hosted> {
+        let store = config::Store::folder(self.folder.path().join("hosted"));
         let tenant = TenantPath::parse("acme/platform").expect("a path");
-        Hosted::open(root, &tenant, state, self.clock.clone(), |_, _| {})
+        let parts = Parts {
+            state_dir: self.folder.path().join("state"),
+            clients: &Clients::new(),
+            clock: self.clock.clone(),
+            places: &Places::default(),
+        };
+        Hosted::open(&store, &tenant, parts, progress)
             .await
             .expect("a store")
     }
@@ -81,7 +93,7 @@ async fn put(
         archive,
         provenance: None,
     };
-    store.put(upload, overwrite).await
+    store.put(upload, overwrite, Limits::default()).await
 }
 
 async fn put_both(
@@ -462,15 +474,9 @@ async fn a_restart_shows_the_same_without_reading_packages() {
     store.flush().await.expect("saved");
     let reported = Arc::new(Mutex::new(Vec::new()));
     let sink = Arc::clone(&reported);
-    let saved = Hosted::open(
-        world.folder.path().join("hosted"),
-        &TenantPath::parse("acme/platform").expect("a path"),
-        world.folder.path().join("state"),
-        world.clock.clone(),
-        move |done, total| sink.lock().expect("no panic").push((done, total)),
-    )
-    .await
-    .expect("a store");
+    let saved = world
+        .open_telling(move |done, total| sink.lock().expect("no panic").push((done, total)))
+        .await;
     assert_eq!(*reported.lock().expect("no panic"), []);
     assert_eq!(text(&saved.index()), text(&before));
     assert_eq!(saved.problems().len(), 1);
