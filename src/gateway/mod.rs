@@ -3,7 +3,11 @@
 //! A reload builds a new gateway beside the old one; upstreams and stores whose configuration did not change move over
 //! with all they hold. Requests in flight keep the gateway that they started with.
 
+mod holdings;
+mod instances;
 mod parts;
+mod pattern;
+mod slots;
 mod tenant;
 mod upstreams;
 
@@ -13,8 +17,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tracing::warn;
 
+use self::holdings::{Held, Holdings};
+use self::instances::Instances;
+use self::pattern::{Pattern, Patterns};
 pub use self::tenant::{HostedPart, Tenant};
 use crate::auth::{Authenticator, Identity};
 use crate::cache::Cache;
@@ -27,9 +33,7 @@ use crate::net::Clients;
 use crate::repository::proxy::{Proxy, ShrinkRule};
 use crate::store::Places;
 
-/// How often hosted folders are looked at for files that others put there.
-const FOLDER_CHECK: Duration = Duration::from_secs(1);
-/// How often gauges that change with time alone are written, and idle rate-limit keys forgotten.
+/// How often what nobody needs any more is forgotten: idle rate-limit keys, tenants of patterns that hold nothing.
 const HOUSEKEEPING: Duration = Duration::from_secs(15);
 
 /// Told `(done, total)` while hosted packages are read for the first time.
@@ -50,13 +54,20 @@ pub struct Shared {
     pub places: Arc<Places>,
 }
 
+/// Upstreams by name.
+type Upstreams = BTreeMap<Arc<str>, Arc<Proxy>>;
+
 /// One configuration, running.
 #[derive(Debug)]
 pub struct Gateway {
     config: Config,
     authenticator: Authenticator,
+    upstreams: Upstreams,
+    /// Those with a key of their own.
     tenants: BTreeMap<TenantPath, Arc<Tenant>>,
-    upstreams: BTreeMap<Arc<str>, Arc<Proxy>>,
+    patterns: Patterns,
+    instances: Instances,
+    holdings: Arc<Holdings>,
     shared: Shared,
     /// Background tasks; aborted when the gateway is dropped.
     tasks: std::sync::Mutex<JoinSet<()>>,
@@ -75,25 +86,48 @@ impl Gateway {
         let authenticator = Authenticator::open(&config.auth, &shared.clock)?;
         let mut upstreams = BTreeMap::new();
         for (name, upstream) in &config.upstreams {
-            upstreams.insert(
-                name.clone(),
-                upstreams::open(upstream, &config, shared, previous).await?,
-            );
+            let proxy = upstreams::open(upstream, &config, shared, previous).await?;
+            upstreams.insert(name.clone(), proxy);
         }
+        let holdings = previous
+            .filter(|previous| previous.config.store == config.store)
+            .map_or_else(|| Arc::new(Holdings::new()), |old| old.holdings.clone());
         let mut tenants = BTreeMap::new();
         for (path, tenant) in &config.tenants {
-            let tenant =
-                Tenant::build(tenant, &config, &upstreams, shared, previous, progress).await?;
+            let held = match &tenant.hosted {
+                Some(_) => Some(Held::open(&holdings, path, &config, shared, progress).await?),
+                None => None,
+            };
+            let tenant = Tenant::build(tenant, held, &upstreams, &config, shared)?;
             tenants.insert(path.clone(), Arc::new(tenant));
         }
+        let mut patterns = Vec::new();
+        for (pattern, tenant) in &config.patterns {
+            let blank = Tenant::blank(pattern, tenant, &upstreams, &config, shared)?;
+            if tenant.charts.is_empty() {
+                // Nobody is to wait for an index that is empty.
+                blank.charts().publish().await?;
+            }
+            patterns.push(Arc::new(Pattern {
+                pattern: pattern.clone(),
+                config: tenant.clone(),
+                blank: Arc::new(blank),
+            }));
+        }
         let gateway = Self {
+            patterns: Patterns::new(patterns, config.museum.strict),
             config,
             authenticator,
-            tenants,
             upstreams,
+            tenants,
+            instances: Instances::new(),
+            holdings,
             shared: shared.clone(),
             tasks: std::sync::Mutex::default(),
         };
+        if let Some(previous) = previous {
+            gateway.adopt(previous);
+        }
         let gateway = Arc::new(gateway);
         gateway.start(previous);
         Ok(gateway)
@@ -104,14 +138,37 @@ impl Gateway {
         &self.config
     }
 
-    /// The tenant at exactly this path.
-    pub fn tenant(&self, path: &str) -> Option<&Arc<Tenant>> {
-        self.tenants.get(path)
+    /// The tenant at exactly this path, also one of a pattern's, for operators: nobody's permission is asked.
+    ///
+    /// Errors: there is none, or one of a pattern's that holds nothing; its store cannot be opened.
+    pub async fn tenant(&self, path: &str) -> Result<Arc<Tenant>> {
+        if let Some(tenant) = self.tenants.get(path) {
+            return Ok(tenant.clone());
+        }
+        let absent = || Error::not_found(format!("tenant `/{path:.200}` does not exist"));
+        let (pattern, name) = self.patterns.find(path).ok_or_else(absent)?;
+        let tenant = self.instance(pattern, &name, Action::Pull).await?;
+        // What could not be listed has no index that could be shown, which is another answer than absence.
+        let is_known = !tenant.is_vacant() || !tenant.charts().is_ready();
+        if is_known || pattern.config.hosted.is_none() {
+            Ok(tenant)
+        } else {
+            Err(absent())
+        }
     }
 
-    /// All tenants in path order.
+    /// All tenants with a key of their own, in path order.
     pub fn tenants(&self) -> impl Iterator<Item = &Arc<Tenant>> {
         self.tenants.values()
+    }
+
+    /// All tenants: those with a key of their own, and those of patterns that hold something and have been asked for since the
+    /// start. In path order.
+    pub fn open_tenants(&self) -> Vec<Arc<Tenant>> {
+        let mut all: Vec<_> = self.tenants.values().cloned().collect();
+        all.extend(self.instances.tenants());
+        all.sort_by(|a, b| a.path().cmp(b.path()));
+        all
     }
 
     /// All upstreams in name order.
@@ -129,7 +186,8 @@ impl Gateway {
     /// Refreshes one upstream now and publishes the tenants that show it. Answers when they do.
     pub async fn refresh(&self, name: &str, rule: ShrinkRule) -> Result<()> {
         self.upstream(name)?.refresh(rule).await?;
-        for tenant in self.tenants.values() {
+        let blanks = self.patterns.iter().map(|pattern| pattern.blank.clone());
+        for tenant in self.open_tenants().into_iter().chain(blanks) {
             if tenant
                 .charts()
                 .members()
@@ -149,7 +207,8 @@ impl Gateway {
 
     /// The gate: the tenant at `path`, if `identity` may do `action` there and is within its rate.
     ///
-    /// A tenant in which the identity may do nothing at all looks like one that does not exist.
+    /// A tenant in which the identity may do nothing at all looks like one that does not exist. A tenant of a pattern is looked
+    /// at after that, so that nothing is opened for those who may not use it. Cancel-safe.
     pub async fn admit(
         &self,
         path: &str,
@@ -157,18 +216,27 @@ impl Gateway {
         action: Action,
         address: Option<IpAddr>,
     ) -> Result<Arc<Tenant>> {
-        let tenant = self.tenants.get(path);
-        let Some(tenant) = tenant.filter(|tenant| tenant.is_known_to(identity)) else {
+        let exact = self.tenants.get(path);
+        let pattern = match exact {
+            Some(_) => None,
+            None => self.patterns.find(path),
+        };
+        let rights = exact.or(pattern.as_ref().map(|(pattern, _)| &pattern.blank));
+        let Some(rights) = rights.filter(|tenant| tenant.is_known_to(identity)) else {
             return Err(self.absent(path, identity));
         };
-        tenant.policy().authorize(identity, action)?;
-        tenant
-            .check_rate(identity, address)
-            .inspect_err(|_| self.shared.metrics.rate_limited(tenant.path().label()))?;
-        Ok(tenant.clone())
+        rights.policy().authorize(identity, action)?;
+        let name = pattern.as_ref().map_or(rights.path(), |(_, name)| name);
+        rights
+            .check_rate(identity, address, name.label())
+            .inspect_err(|_| self.shared.metrics.rate_limited(rights.path().label()))?;
+        match pattern {
+            Some((pattern, name)) => self.instance(pattern, &name, action).await,
+            None => Ok(rights.clone()),
+        }
     }
 
-    /// Whether every tenant has published an index.
+    /// Whether every tenant has published an index. Those of patterns are ready when the gateway listens.
     pub fn is_ready(&self) -> bool {
         self.tenants
             .values()
@@ -184,14 +252,8 @@ impl Gateway {
 
     /// Writes what is pending to disk. For the end of the process.
     pub async fn flush(&self) {
-        for hosted in self
-            .tenants
-            .values()
-            .filter_map(|tenant| tenant.hosted_part())
-        {
-            if let Err(error) = hosted.store.flush().await {
-                warn!(error = %error.chain(), "cannot save the state of a hosted store; the next start reads it again: {error}");
-            }
+        for (_, holding) in self.holdings.all() {
+            holding.flush().await;
         }
     }
 
@@ -200,7 +262,12 @@ impl Gateway {
         self.upstreams
             .values()
             .for_each(|upstream| upstream.observe());
-        self.shared.metrics.render()
+        let gauges: Vec<_> = self
+            .open_tenants()
+            .iter()
+            .filter_map(|tenant| tenant.gauges())
+            .collect();
+        self.shared.metrics.render(&gauges)
     }
 
     /// The shared parts.
@@ -211,9 +278,11 @@ impl Gateway {
     /// What a caller is told about a tenant that is not there for him.
     fn absent(&self, path: &str, identity: &Identity) -> Error {
         // Where any tenant wants credentials, a stranger must not learn which tenants exist by the difference.
+        let blanks = self.patterns.iter().map(|pattern| &pattern.blank);
         let closed = self
             .tenants
             .values()
+            .chain(blanks)
             .any(|tenant| !tenant.policy().allows(&Identity::Anonymous, Action::Pull));
         if *identity == Identity::Anonymous && closed {
             return Error::new(
@@ -225,35 +294,36 @@ impl Gateway {
     }
 
     fn start(self: &Arc<Self>, previous: Option<&Self>) {
-        let Ok(mut tasks) = self.tasks.lock() else {
-            return;
-        };
         for (name, upstream) in &self.upstreams {
             let moved = previous.and_then(|previous| previous.upstreams.get(name));
             if !moved.is_some_and(|moved| Arc::ptr_eq(moved, upstream)) {
                 upstream.start();
             }
         }
-        for tenant in self.tenants.values() {
-            tasks.spawn(tenant.charts().clone().run());
-            if let Some(hosted) = tenant.hosted_part() {
-                // Ends with the gateway; what is pending then is written by `flush`.
-                tasks.spawn(
-                    hosted
-                        .store
-                        .clone()
-                        .watch(FOLDER_CHECK, std::future::pending()),
-                );
-            }
-        }
-        let tenants: Vec<Arc<Tenant>> = self.tenants.values().cloned().collect();
-        let metrics = self.shared.metrics.clone();
+        let Ok(mut tasks) = self.tasks.lock() else {
+            return;
+        };
+        // Holding itself, it would never end.
+        let this = Arc::downgrade(self);
         tasks.spawn(async move {
             let mut ticks = tokio::time::interval(HOUSEKEEPING);
             loop {
                 ticks.tick().await;
-                tenants.iter().for_each(|tenant| tenant.housekeep(&metrics));
+                let Some(this) = this.upgrade() else { return };
+                this.housekeep();
             }
         });
+    }
+
+    /// Forgets what nobody needs any more.
+    fn housekeep(&self) {
+        let blanks = self.patterns.iter().map(|pattern| &pattern.blank);
+        self.tenants
+            .values()
+            .chain(blanks)
+            .for_each(|tenant| tenant.sweep());
+        // In this order: the stores of the first are free then.
+        self.instances.look_over();
+        self.holdings.look_over();
     }
 }

@@ -1,10 +1,10 @@
-//! Opens the hosted store of a tenant, or takes it over from the configuration before.
+//! Opens the hosted store of a tenant.
 
 use std::sync::Arc;
 
 use tracing::{info, warn};
 
-use super::{Gateway, Progress, Shared};
+use super::{Progress, Shared};
 use crate::config::Config;
 use crate::error::Result;
 use crate::names::TenantPath;
@@ -14,18 +14,8 @@ pub(super) async fn open_store(
     path: &TenantPath,
     config: &Config,
     shared: &Shared,
-    previous: Option<&Gateway>,
     progress: &Progress,
 ) -> Result<Arc<Hosted>> {
-    if let Some(previous) = previous
-        && previous.config.store == config.store
-        && let Some(hosted) = previous
-            .tenants
-            .get(path)
-            .and_then(|tenant| tenant.hosted_part())
-    {
-        return Ok(hosted.store.clone());
-    }
     let state_dir = config.data_dir.join("cache").join("hosted");
     let progress = progress.clone();
     let told = move |done, total| progress(done, total);

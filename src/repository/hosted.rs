@@ -36,11 +36,8 @@ impl HostedRepository {
     /// A stored file by its own name, whether or not the index shows it under that name.
     ///
     /// An archive in a bucket that is not the one that the index knows is read again, and the index is brought up to date.
-    pub async fn file(
-        store: &Arc<Hosted>,
-        cache: &Arc<Cache>,
-        file: &FileName,
-    ) -> Result<Artifact> {
+    pub async fn file(&self, file: &FileName) -> Result<Artifact> {
+        let (store, cache) = (&self.store, &self.cache);
         let mut failure = None;
         for _ in 0..MAX_LOOKS {
             let stored = store.open_file(file).await?;
@@ -77,7 +74,7 @@ impl HostedRepository {
             ))
         })?;
         let name = FileName::parse(&format!("{stored}{suffix}"))?;
-        Self::file(&self.store, &self.cache, &name).await
+        self.file(&name).await
     }
 }
 
