@@ -204,11 +204,6 @@ impl Tenant {
         })
     }
 
-    /// The part that takes uploads, where there is one.
-    pub(super) fn hosted_part(&self) -> Option<&HostedPart> {
-        self.hosted.as_ref()
-    }
-
     /// Takes one request of `identity` to the tenant called `label` off the allowance. Errors: over its rate.
     pub(super) fn check_rate(
         &self,
