@@ -26,6 +26,8 @@ mod process;
 mod requests;
 /// The front on real sockets: framing, limits, TLS, drain.
 mod server;
+/// The hosted store: one behaviour suite for folders and buckets, and what can go wrong with a bucket.
+mod storage;
 /// The direction of imports, homes of building blocks, and what no text may say.
 mod tidy;
 /// What comes from upstreams, and every way in which it can go wrong.
