@@ -25,6 +25,8 @@ pub(crate) enum On {
     Write,
     /// PUT of a whole object.
     Put,
+    /// PUT of exactly this key.
+    PutOf(String),
     /// PUT of a part.
     Part,
     /// The end of a multipart upload, which makes the object.
@@ -50,6 +52,7 @@ impl On {
             Self::Get(key) => (is(Op::Get) || is(Op::Head)) && request.key == *key,
             Self::Write => is(Op::Put) || is(Op::Initiate) || is(Op::Part) || is(Op::Complete),
             Self::Put => is(Op::Put),
+            Self::PutOf(key) => is(Op::Put) && request.key == *key,
             Self::Part => is(Op::Part),
             Self::Complete => is(Op::Complete),
             Self::Remove => is(Op::Delete) || is(Op::DeleteMany),

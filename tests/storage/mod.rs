@@ -1,5 +1,10 @@
 //! The hosted store: one behaviour suite for folders and buckets, and what can go wrong with a bucket.
 
+mod faults;
+mod reading;
+mod replicas;
+mod starts;
+
 use crate::suites::hosted::{Ground, behaves};
 use crate::support::fake::FakeS3;
 use crate::support::stores::{BUCKET, Store};
