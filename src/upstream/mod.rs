@@ -6,8 +6,10 @@
 
 mod dir;
 mod edition;
+mod files;
 mod folder;
 mod helm;
+mod packages;
 mod text;
 
 use std::fmt;
