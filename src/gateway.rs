@@ -417,7 +417,13 @@ async fn open_proxy(
     {
         return Ok(proxy.clone());
     }
-    let source = upstream::build(upstream, &shared.clients, &shared.metrics, &shared.clock)?;
+    let source = upstream::build(
+        upstream,
+        &shared.clients,
+        &shared.metrics,
+        &shared.clock,
+        shared.cache.clone(),
+    )?;
     let (cache, metrics, clock) = (
         shared.cache.clone(),
         shared.metrics.clone(),

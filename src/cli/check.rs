@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::net::Clients;
 use crate::server;
-use crate::upstream::{self, IndexReply};
+use crate::upstream::{self, IndexReply, NoNotebook};
 
 /// Checks a configuration; with `--connect` tries every upstream, store and redis and prints a table.
 pub(super) fn run(arguments: &args::Check) -> Result<(), Failure> {
@@ -61,13 +61,14 @@ async fn connect(config: &Config) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for (name, settings) in &config.upstreams {
         let started = Instant::now();
-        let answer = match upstream::build(settings, &clients, &metrics, &clock) {
-            Ok(upstream) => upstream
-                .fetch_index(None)
-                .await
-                .map(|reply| summary(&reply)),
-            Err(error) => Err(error),
-        };
+        let answer =
+            match upstream::build(settings, &clients, &metrics, &clock, Arc::new(NoNotebook)) {
+                Ok(upstream) => upstream
+                    .fetch_index(None)
+                    .await
+                    .map(|reply| summary(&reply)),
+                Err(error) => Err(error),
+            };
         rows.push(Row {
             what: format!("upstream {name}"),
             answer,

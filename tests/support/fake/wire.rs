@@ -70,24 +70,26 @@ async fn serve(
         for hold in holds {
             hold.pass().await;
         }
+        let mut answer = match fault.as_ref().is_none_or(Fault::is_carried_out) {
+            true => service.answer(&request, body),
+            false => Answer::new(500, Bytes::new()),
+        };
+        // As the fake proxy asks for it.
+        let is_last = request.header("connection") == Some("close");
+        if is_last {
+            answer = answer.with("Connection", "close");
+        }
         match fault {
-            None => {
-                let answer = service.answer(&request, body);
-                if service.chunked() && answer.status != 304 {
-                    send_head(&mut stream, &answer, Framing::Chunked).await?;
-                    send_chunk(&mut stream, &answer.body).await?;
-                    send(&mut stream, b"0\r\n\r\n").await?;
-                } else {
-                    whole(&mut stream, &request, answer).await?;
-                }
+            None if service.chunked() && answer.status != 304 => {
+                send_head(&mut stream, &answer, Framing::Chunked).await?;
+                send_chunk(&mut stream, &answer.body).await?;
+                send(&mut stream, b"0\r\n\r\n").await?;
             }
-            Some(fault) => {
-                let answer = match fault.is_carried_out() {
-                    true => service.answer(&request, body),
-                    false => Answer::new(500, Bytes::new()),
-                };
-                misbehave(&mut stream, &request, answer, fault).await?;
-            }
+            None => whole(&mut stream, &request, answer).await?,
+            Some(fault) => misbehave(&mut stream, &request, answer, fault).await?,
+        }
+        if is_last {
+            return None;
         }
     }
 }

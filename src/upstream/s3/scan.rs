@@ -1,0 +1,271 @@
+//! A bucket without an index.yaml: its packages are listed, and those that are new or changed are read.
+//!
+//! What cannot be read is left as it was: a transfer that fails says nothing about the package. The bucket counts as away when
+//! nothing at all could be read, or when one read after the other fails; what was read until then is not read again.
+
+use std::sync::Arc;
+
+use futures_util::{StreamExt as _, stream};
+
+use super::pipe::pipe;
+use super::{S3, kept};
+use crate::digest::{Digest, Hasher};
+use crate::error::{Error, ErrorKind, Result};
+use crate::index::SourceIndex;
+use crate::object::Object;
+use crate::upstream::packages::{Content, Known, Listed, Package, Packages};
+use crate::upstream::{BrokenPackage, IndexReply, Validators};
+
+impl Listed for Object {
+    type Name = Arc<str>;
+
+    fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    fn label(&self) -> String {
+        self.name.to_string()
+    }
+
+    fn modified(&self) -> Option<jiff::Timestamp> {
+        Some(self.stamp.modified)
+    }
+
+    fn agrees(&self, other: &Self) -> bool {
+        self.stamp.agrees(&other.stamp)
+    }
+}
+
+/// What became of one package that had to be read.
+enum Outcome {
+    Read(Known<Object>),
+    /// Removed since the listing.
+    Gone,
+    Failed(Object, Error),
+}
+
+/// Packages as they were found, and what is to be said about them.
+#[derive(Default)]
+struct Findings {
+    packages: Packages<Object>,
+    /// Those that could not be read this time.
+    unread: Vec<BrokenPackage>,
+    /// Whether the next look must not take the listing for known.
+    is_partial: bool,
+}
+
+impl S3 {
+    /// An index made from the packages directly below the prefix.
+    pub(super) async fn scan(&self, held: Option<&Validators>) -> Result<IndexReply> {
+        let listed = self.list_packages().await?;
+        let base = self.place.base();
+        let mut validators = Validators {
+            url: base.to_string(),
+            etag: Some(format!("\"{}\"", fingerprint(&listed).to_hex())),
+            last_modified: None,
+        };
+        if held == Some(&validators) {
+            return Ok(IndexReply::NotModified);
+        }
+        let before = self.held_packages().await;
+        let (findings, failure) = self.read_packages(listed, &before).await;
+        let packages = Arc::new(findings.packages);
+        self.keep_packages(&packages).await;
+        if let Some(error) = failure {
+            return Err(error);
+        }
+        if findings.is_partial {
+            validators.etag = None;
+        }
+        let mut broken = packages.broken();
+        broken.extend(findings.unread);
+        Ok(IndexReply::Entries {
+            index: Arc::new(SourceIndex::from_entries(packages.entries())),
+            broken,
+            validators,
+        })
+    }
+
+    /// Every package of the listing, sorted by name. Names that start with a dot are passed over, as in folders.
+    async fn list_packages(&self) -> Result<Vec<Object>> {
+        let mut listed = Vec::new();
+        let mut pages = self.bucket.list("");
+        while let Some(page) = pages.next().await {
+            let page = self.counted(page.map(Some))?.unwrap_or_default();
+            let packages = page
+                .into_iter()
+                .filter(|object| object.name.ends_with(".tgz") && !object.name.starts_with('.'));
+            listed.extend(packages);
+        }
+        listed.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(listed)
+    }
+
+    /// Reads what `before` does not know. With a failure, the findings are what is known so far.
+    async fn read_packages(
+        &self,
+        listed: Vec<Object>,
+        before: &Packages<Object>,
+    ) -> (Findings, Option<Error>) {
+        let mut found = Findings::default();
+        let mut unknown = Vec::new();
+        let mut is_useful = listed.is_empty();
+        for file in listed {
+            match before.same(&file) {
+                Some(known) => {
+                    is_useful = true;
+                    let content = known.content.clone();
+                    found.packages.insert(Known { file, content });
+                }
+                None => unknown.push(file),
+            }
+        }
+        let mut reads = stream::iter(unknown)
+            .map(|file| self.read_package(file))
+            .buffer_unordered(READERS);
+        let (mut in_a_row, mut failure) = (0, None);
+        while let Some(outcome) = reads.next().await {
+            match outcome {
+                Outcome::Read(known) => {
+                    in_a_row = 0;
+                    is_useful = true;
+                    found.packages.insert(known);
+                }
+                Outcome::Gone => {
+                    in_a_row = 0;
+                    found.is_partial = true;
+                }
+                Outcome::Failed(file, error) => {
+                    in_a_row += 1;
+                    found.leave(&file, &error, before);
+                    failure = Some(error);
+                    if in_a_row >= HOPELESS {
+                        return (found, failure);
+                    }
+                }
+            }
+        }
+        (found, failure.filter(|_| !is_useful))
+    }
+
+    async fn read_package(&self, file: Object) -> Outcome {
+        if file.stamp.size > LARGEST {
+            let reason = format!("it is larger than {LARGEST} bytes");
+            let content = Content::Broken(reason.into());
+            return Outcome::Read(Known { file, content });
+        }
+        let opened = self.counted(self.bucket.read(&file.name, None).await);
+        let opened = match opened {
+            Ok(Some(opened)) => opened,
+            Ok(None) => return Outcome::Gone,
+            Err(error) => return Outcome::Failed(file, error),
+        };
+        let (inlet, outlet) = pipe();
+        let reading = tokio::task::spawn_blocking(move || Package::read(outlet));
+        let (fed, package) = tokio::join!(inlet.feed(opened.body), reading);
+        if let Err(error) = fed {
+            return Outcome::Failed(file, self.named(error));
+        }
+        let package = match package {
+            Ok(Ok(package)) => package,
+            Ok(Err(error)) => {
+                return Outcome::Failed(file, Error::internal("a pipe broke", error));
+            }
+            Err(error) => {
+                return Outcome::Failed(file, Error::internal("reading was interrupted", error));
+            }
+        };
+        let url = self.place.url(&file.name);
+        let content = package.entry(opened.stamp.modified, &url).into();
+        // What was read may be newer than what was listed; the next listing says the same then.
+        let file = Object {
+            stamp: opened.stamp,
+            ..file
+        };
+        Outcome::Read(Known { file, content })
+    }
+
+    /// What is known from the last look, or from before a restart.
+    async fn held_packages(&self) -> Arc<Packages<Object>> {
+        if let Some(packages) = self.held() {
+            return packages;
+        }
+        let note = self.notebook.read(&self.note_name()).await;
+        let place = self.place.clone();
+        let read = move || {
+            note.map(|note| kept::from_bytes(&note, |name| place.url(name)))
+                .transpose()
+        };
+        match blocking(read).await.and_then(|packages| packages) {
+            Ok(packages) => Arc::new(packages.unwrap_or_default()),
+            Err(error) => {
+                tracing::warn!(upstream.name = %self.name, error = %error.chain(),
+                    "upstream `{}`: {error}; every package is read again", self.name);
+                Arc::default()
+            }
+        }
+    }
+
+    async fn keep_packages(&self, packages: &Arc<Packages<Object>>) {
+        self.hold(Some(Arc::clone(packages)));
+        let packages = Arc::clone(packages);
+        let written = match blocking(move || kept::to_bytes(&packages)).await {
+            Ok(note) => self.notebook.write(&self.note_name(), note).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = written {
+            tracing::warn!(upstream.name = %self.name, error = %error.chain(),
+                "what was read of the packages of upstream `{}` cannot be kept; after a restart they may be read again", self.name);
+        }
+    }
+
+    fn note_name(&self) -> String {
+        format!("packages/{}", self.name)
+    }
+}
+
+impl Findings {
+    /// Leaves a package that could not be read as it was known before, and says so.
+    fn leave(&mut self, file: &Object, error: &Error, before: &Packages<Object>) {
+        self.is_partial = true;
+        if let Some(last) = before.last(&file.name) {
+            self.packages.insert(last.clone());
+        }
+        let verdict = match error.kind() {
+            ErrorKind::UpstreamUnauthorized => "the bucket refuses to give it",
+            _ => "it could not be read; it is tried again at the next refresh",
+        };
+        tracing::warn!(file = %file.name, error = %error.chain(), "a package in a bucket cannot be read: {error}");
+        self.unread.push(BrokenPackage {
+            file: file.name.to_string(),
+            reason: verdict.into(),
+        });
+    }
+}
+
+/// What changes whenever the listing does.
+fn fingerprint(files: &[Object]) -> Digest {
+    let mut hasher = Hasher::default();
+    for file in files {
+        hasher.update(&file.name.len().to_le_bytes());
+        hasher.update(file.name.as_bytes());
+        let stamp = &file.stamp;
+        hasher.update(&stamp.size.to_le_bytes());
+        hasher.update(&stamp.modified.as_nanosecond().to_le_bytes());
+        hasher.update(&stamp.tag.to_le_bytes());
+    }
+    hasher.finish()
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| Error::internal("a background computation ended early", error))
+}
+
+/// How many packages are read at a time. A read is mostly waiting.
+const READERS: usize = 8;
+/// After so many failures in a row nothing more is tried.
+const HOPELESS: usize = READERS;
+/// The largest archive that is fetched for clients, too.
+const LARGEST: u64 = 1 << 30;
