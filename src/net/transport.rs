@@ -22,7 +22,7 @@ use super::{guard, tls};
 use crate::clock::Clock;
 use crate::config;
 use crate::error::{Error, Result};
-use crate::http::{ByteStream, HeaderMap, HeaderValue, Method, StatusCode, header};
+use crate::http::{ByteStream, HeaderMap, Method, StatusCode, header};
 
 /// The way to one service. Redirects are not followed: their answer is handed on.
 pub struct Transport {
@@ -137,15 +137,16 @@ impl Transport {
         let object = fault::object(&url);
         let progress = Arc::new(AtomicU64::new(0));
         let is_head = request.method == Method::HEAD;
-        let sending = client
-            .request(request.method, url.clone())
-            .headers(request.headers);
+        let mut headers = request.headers;
+        if request.body.len() > PIECE {
+            // A stream does not know its length.
+            headers.insert(header::CONTENT_LENGTH, request.body.len().into());
+        }
+        let sending = client.request(request.method, url.clone()).headers(headers);
         let sending = match request.body {
             empty if empty.is_empty() => sending,
             body if body.len() <= PIECE => sending.body(body),
-            body => sending
-                .header(header::CONTENT_LENGTH, HeaderValue::from(body.len()))
-                .body(pieces(body, Arc::clone(&progress))),
+            body => sending.body(pieces(body, Arc::clone(&progress))),
         };
         let answer = tokio::select! {
             answer = sending.send() => answer,

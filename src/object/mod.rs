@@ -123,8 +123,8 @@ impl Bucket {
 
     /// Opens an object, or a range of it, for reading; `None` where there is none.
     ///
-    /// The stamp and the bytes are of the same object, even while it is being replaced. A range that ends behind the object ends
-    /// with it; one that starts behind it is `Invalid`.
+    /// The stamp and the bytes are of the same object, even while it is being replaced. A range that is empty
+    /// or does not lie within the object is `Invalid`.
     pub async fn read(&self, key: &str, range: Option<Range<u64>>) -> Result<Option<Opened>> {
         let key = self.key(key)?;
         if range.as_ref().is_some_and(|range| range.start >= range.end) {

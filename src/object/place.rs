@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{azblob, cos, etcd, gcs, oss, s3, swift};
 use crate::config::Service;
 use crate::error::{Error, ErrorKind};
-use crate::http::{HeaderMap, StatusCode};
+use crate::http::{HeaderMap, StatusCode, header};
 use crate::net::Failure;
 
 /// A place and the words of its section.
@@ -70,6 +70,8 @@ impl Place {
         let is = |codes: &[&str]| code.as_deref().is_some_and(|code| codes.contains(&code));
         let failure = match status.as_u16() {
             200..=299 | 304 | 409 | 412 | 416 => return None,
+            // Google's answer to a part of an upload.
+            308 if !headers.contains_key(header::LOCATION) => return None,
             404 if is(&["NoSuchBucket", "ContainerNotFound"]) || no_gcs_bucket(body) => {
                 Failure::lasting(self.missing())
             }

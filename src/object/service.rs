@@ -175,7 +175,8 @@ impl Service {
         };
         let length = match range {
             None => stamp.size,
-            Some(range) => range.end.min(stamp.size).saturating_sub(range.start),
+            Some(range) if range.end > stamp.size => return Err(self.outside(&key)),
+            Some(range) => range.end - range.start,
         };
         let body = self.clone().body(stream, key, length);
         Ok(Some(Opened { stamp, body }))
@@ -403,9 +404,7 @@ impl Service {
         match error.kind() {
             Kind::NotFound => Error::not_found(format!("`{key}` does not exist in {label}")),
             Kind::ConditionNotMatch | Kind::AlreadyExists | Kind::Conflict => self.place.taken(key),
-            Kind::RangeNotSatisfied => {
-                Error::invalid(format!("the range lies outside `{key}` in {label}"))
-            }
+            Kind::RangeNotSatisfied => self.outside(key),
             Kind::PermissionDenied => self.place.refused("no").with_source(cause(error)),
             Kind::ConfigInvalid => Error::new(
                 ErrorKind::UpstreamUnavailable,
@@ -419,6 +418,13 @@ impl Service {
                 .nonsense(key, "was answered with nonsense")
                 .with_source(cause(error)),
         }
+    }
+
+    fn outside(&self, key: &str) -> Error {
+        Error::invalid(format!(
+            "the range does not lie within `{key}` in {}",
+            self.place.label
+        ))
     }
 
     fn nonsense(&self, key: &str, what: &str) -> Error {

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use super::place::Place;
 use super::swift::Session;
 use crate::error::{Error, Result};
-use crate::http::{ByteStream, HeaderMap, Method, StatusCode, header};
+use crate::http::{ByteStream, HeaderMap, HeaderValue, Method, header};
 use crate::net::{Answer, Failure, Outgoing, Transport};
 
 /// The transport of one place.
@@ -65,16 +65,14 @@ impl Wire {
     }
 
     async fn once(&self, request: Outgoing, is_download: bool) -> Result<Answer, Failure> {
-        let is_range = request.headers.contains_key(header::RANGE);
+        let asked = request.headers.get(header::RANGE).cloned();
         let mut answer = match &self.session {
             Some(session) => session.send(&self.net, request).await?,
             None => self.net.send(request).await?,
         };
-        if is_range && answer.status == StatusCode::OK {
-            return Err(Failure::lasting(Error::unavailable(format!(
-                "{} sent a whole object where a range was asked for",
-                self.place.label
-            ))));
+        if let Some(asked) = asked {
+            self.check_range(&asked, &answer)
+                .map_err(Failure::lasting)?;
         }
         if is_download && matches!(answer.status.as_u16(), 200 | 206) {
             return Ok(answer);
@@ -93,6 +91,29 @@ impl Wire {
                 answer.body = ByteStream::once(body);
                 Ok(answer)
             }
+        }
+    }
+
+    /// What comes must be exactly what was asked for: some servers send everything, or what there is of it.
+    fn check_range(&self, asked: &HeaderValue, answer: &Answer) -> Result<()> {
+        let given = answer.headers.get(header::CONTENT_RANGE);
+        let is_exact = || {
+            let asked = asked.to_str().ok()?.strip_prefix("bytes=")?;
+            let given = given?.to_str().ok()?.strip_prefix("bytes ")?;
+            (given.split('/').next()? == asked).then_some(())
+        };
+        let label = &self.place.label;
+        match answer.status.as_u16() {
+            200 => Err(Error::unavailable(format!(
+                "{label} sent a whole object where a range was asked for"
+            ))),
+            416 => Err(Error::invalid(format!(
+                "a range does not lie within its object in {label}"
+            ))),
+            206 if is_exact().is_none() => Err(Error::invalid(format!(
+                "a range does not lie within its object in {label}"
+            ))),
+            _ => Ok(()),
         }
     }
 }
