@@ -14,6 +14,8 @@ mod clients;
 mod configs;
 /// kill -9 at random moments during uploads and fills.
 mod crash;
+/// Buckets as upstreams: a real MinIO with real helm, and faults, through the whole program.
+mod gateway_buckets;
 /// Upstreams that fail in every way, seen from the gateway's clients and its operator.
 mod gateway_faults;
 /// Object stores: one behaviour suite against real servers, and what is special about each.
