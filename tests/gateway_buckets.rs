@@ -281,10 +281,12 @@ fn a_restart_fetches_no_package_for_the_index_and_only_the_new_one_later() {
     for number in 0..300 {
         bucket = bucket.chart("p", "app", &format!("1.0.{number}"));
     }
-    let bucket = bucket.run();
+    let bucket = bucket.object("p/broken-1.0.0.tgz", "no chart").run();
     let mut gateway = Gateway::start(one(&fake(&bucket, "p")));
     let before = gateway.get("/t/index.yaml").expect(200);
-    assert_eq!(bucket.count(&On::Archives), 300);
+    assert_eq!(bucket.count(&On::Archives), 301);
+    let report = gateway.report("t")["dropped"].clone();
+    assert!(report.to_string().contains("broken-1.0.0.tgz"), "{report}");
 
     gateway.stop();
     bucket.forget();
@@ -293,6 +295,7 @@ fn a_restart_fetches_no_package_for_the_index_and_only_the_new_one_later() {
     gateway.refresh("up").expect(200);
     assert_eq!(gateway.get("/t/index.yaml").expect(200).body, before.body);
     assert_eq!(bucket.count(&On::Archives), 0);
+    assert_eq!(gateway.report("t")["dropped"], report);
 
     gateway.kill();
     bucket.put(

@@ -78,6 +78,14 @@ impl<F: Listed> Packages<F> {
         self.known.insert(known.file.name().clone(), known);
     }
 
+    pub(super) fn remove(&mut self, name: &F::Name) {
+        self.known.remove(name);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.known.len()
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &Known<F>> {
         self.known.values()
     }

@@ -617,6 +617,12 @@ async fn a_package_that_cannot_be_read_breaks_nothing_and_is_tried_again() {
         assert_eq!(found.names(), ["a-1.0.0.tgz"], "{fault:?}");
         assert_eq!(found.broken.len(), 1, "{fault:?}");
         assert!(found.broken[0].reason.contains(words), "{:?}", found.broken);
+        // While nothing comes of it, the index stays the same one.
+        let reply = upstream.fetch_index(None).await.expect("an answer");
+        let still = looked(reply);
+        assert_eq!(still.broken, found.broken, "{fault:?}");
+        let reply = upstream.fetch_index(Some(&still.validators)).await;
+        assert!(matches!(reply.expect("an answer"), IndexReply::NotModified));
         fake.heal();
         let reply = upstream.fetch_index(Some(&found.validators)).await;
         let healed = looked(reply.expect("an answer"));
@@ -674,6 +680,29 @@ async fn when_nothing_can_be_read_the_bucket_counts_as_away_and_what_was_read_is
         "what was read stays known: {}",
         fake.count(&On::Archives)
     );
+}
+
+#[tokio::test]
+async fn objects_of_somebody_else_hide_no_others_and_a_bucket_full_of_them_is_refused() {
+    let mut fake = FakeS3::new("charts").chart("p", "zebra", "1.0.0");
+    for number in 0..20 {
+        fake = fake.chart("p", "app", &format!("1.0.{number}"));
+    }
+    let fake = fake.run();
+    let denied = b"<Error><Code>AccessDenied</Code></Error>".to_vec();
+    let denied = Fault::Answer(403, Vec::new(), denied);
+    for number in 0..20 {
+        fake.fault(On::Get(format!("p/app-1.0.{number}.tgz")), denied.clone());
+    }
+    let acme = acme(&fake, "p");
+    let found = look(&acme.build()).await;
+    assert_eq!(found.names(), ["zebra-1.0.0.tgz"]);
+    assert_eq!(found.broken.len(), 20);
+
+    fake.fault(On::Archives, denied);
+    acme.notes.0.lock().expect("no panic").clear();
+    let error = index_error(&acme.build()).await;
+    assert_eq!(error.kind(), ErrorKind::UpstreamUnauthorized);
 }
 
 #[tokio::test]

@@ -60,7 +60,7 @@ impl S3 {
         clock: &Clock,
         notebook: Arc<dyn Notebook>,
     ) -> Result<Self> {
-        let named = |error: Error| renamed(&name, error.kind(), &error.message().to_owned(), error);
+        let named = |error: Error| renamed(&name, error.kind(), error.message().to_owned(), error);
         let unfit = |what: &str| Error::invalid(format!("upstream `{name}`: {what}"));
         let Service::S3(s3) = &store.service else {
             return Err(unfit("only buckets that speak S3 can be upstreams"));
@@ -232,7 +232,7 @@ impl S3 {
                 self.bucket.label(),
                 self.name
             );
-            return renamed(&self.name, error.kind(), &message, error);
+            return renamed(&self.name, error.kind(), message, error);
         }
         named(&self.name, error)
     }
@@ -317,16 +317,16 @@ fn named(upstream: &str, error: Error) -> Error {
         kind @ (ErrorKind::UpstreamUnauthorized | ErrorKind::Internal) => kind,
         _ => ErrorKind::UpstreamUnavailable,
     };
-    let message = error.message().to_owned();
-    if message.starts_with("upstream `") {
+    if error.message().starts_with("upstream `") {
         return error;
     }
-    renamed(upstream, kind, &message, error)
+    renamed(upstream, kind, error.message().to_owned(), error)
 }
 
-fn renamed(upstream: &str, kind: ErrorKind, message: &str, error: Error) -> Error {
+fn renamed(upstream: &str, kind: ErrorKind, mut message: String, error: Error) -> Error {
     let after = error.retry_after();
-    let renamed = Error::new(kind, format!("upstream `{upstream}`: {message}")).with_source(error);
+    message.insert_str(0, &format!("upstream `{upstream}`: "));
+    let renamed = Error::new(kind, message).with_source(error);
     match after {
         Some(after) => renamed.with_retry_after(after),
         None => renamed,

@@ -41,7 +41,7 @@ enum Outcome {
     Read(Known<Object>),
     /// Removed since the listing.
     Gone,
-    Failed(Object, Error),
+    Failed(Error),
 }
 
 /// Packages as they were found, and what is to be said about them.
@@ -52,6 +52,8 @@ struct Findings {
     unread: Vec<BrokenPackage>,
     /// Whether the next look must not take the listing for known.
     is_partial: bool,
+    /// Whether anything was read.
+    is_new: bool,
 }
 
 impl S3 {
@@ -70,12 +72,21 @@ impl S3 {
         let before = self.held_packages().await;
         let (findings, failure) = self.read_packages(listed, &before).await;
         let packages = Arc::new(findings.packages);
-        self.keep_packages(&packages).await;
+        let is_changed = findings.is_new || packages.len() != before.len();
+        self.hold(Some(Arc::clone(&packages)));
+        if is_changed {
+            self.keep_packages(&packages).await;
+        }
         if let Some(error) = failure {
             return Err(error);
         }
         if findings.is_partial {
-            validators.etag = None;
+            // Never that of a listing, so the next look tries again; the same one while nothing comes of it.
+            let partial = validators.etag.take().unwrap_or_default();
+            validators.etag = Some(format!("W/{partial}"));
+            if held == Some(&validators) && !is_changed {
+                return Ok(IndexReply::NotModified);
+            }
         }
         let mut broken = packages.broken();
         broken.extend(findings.unread);
@@ -117,29 +128,42 @@ impl S3 {
                     let content = known.content.clone();
                     found.packages.insert(Known { file, content });
                 }
-                None => unknown.push(file),
+                None => {
+                    // Until it is read, it is what it was.
+                    if let Some(last) = before.last(&file.name) {
+                        found.packages.insert(last.clone());
+                    }
+                    unknown.push(file);
+                }
             }
         }
         let mut reads = stream::iter(unknown)
-            .map(|file| self.read_package(file))
+            .map(|file| async move { (Arc::clone(&file.name), self.read_package(file).await) })
             .buffer_unordered(READERS);
         let (mut in_a_row, mut failure) = (0, None);
-        while let Some(outcome) = reads.next().await {
+        while let Some((name, outcome)) = reads.next().await {
             match outcome {
                 Outcome::Read(known) => {
                     in_a_row = 0;
                     is_useful = true;
+                    found.is_new = true;
                     found.packages.insert(known);
                 }
                 Outcome::Gone => {
                     in_a_row = 0;
                     found.is_partial = true;
+                    found.packages.remove(&name);
                 }
-                Outcome::Failed(file, error) => {
+                Outcome::Failed(error) => {
                     in_a_row += 1;
-                    found.leave(&file, &error, before);
+                    found.leave(&name, &error);
+                    let is_hopeless = match error.kind() {
+                        // Some objects may be somebody else's.
+                        ErrorKind::UpstreamUnauthorized => !is_useful && in_a_row >= REFUSALS,
+                        _ => in_a_row >= FAILURES,
+                    };
                     failure = Some(error);
-                    if in_a_row >= HOPELESS {
+                    if is_hopeless {
                         return (found, failure);
                     }
                 }
@@ -158,21 +182,21 @@ impl S3 {
         let opened = match opened {
             Ok(Some(opened)) => opened,
             Ok(None) => return Outcome::Gone,
-            Err(error) => return Outcome::Failed(file, error),
+            Err(error) => return Outcome::Failed(error),
         };
         let (inlet, outlet) = pipe();
         let reading = tokio::task::spawn_blocking(move || Package::read(outlet));
         let (fed, package) = tokio::join!(inlet.feed(opened.body), reading);
         if let Err(error) = fed {
-            return Outcome::Failed(file, self.named(error));
+            return Outcome::Failed(self.named(error));
         }
         let package = match package {
             Ok(Ok(package)) => package,
             Ok(Err(error)) => {
-                return Outcome::Failed(file, Error::internal("a pipe broke", error));
+                return Outcome::Failed(Error::internal("a pipe broke", error));
             }
             Err(error) => {
-                return Outcome::Failed(file, Error::internal("reading was interrupted", error));
+                return Outcome::Failed(Error::internal("reading was interrupted", error));
             }
         };
         let url = self.place.url(&file.name);
@@ -207,7 +231,6 @@ impl S3 {
     }
 
     async fn keep_packages(&self, packages: &Arc<Packages<Object>>) {
-        self.hold(Some(Arc::clone(packages)));
         let packages = Arc::clone(packages);
         let written = match blocking(move || kept::to_bytes(&packages)).await {
             Ok(note) => self.notebook.write(&self.note_name(), note).await,
@@ -225,20 +248,17 @@ impl S3 {
 }
 
 impl Findings {
-    /// Leaves a package that could not be read as it was known before, and says so.
-    fn leave(&mut self, file: &Object, error: &Error, before: &Packages<Object>) {
+    /// Notes that a package could not be read and stays as it was.
+    fn leave(&mut self, name: &Arc<str>, error: &Error) {
         self.is_partial = true;
-        if let Some(last) = before.last(&file.name) {
-            self.packages.insert(last.clone());
-        }
-        let verdict = match error.kind() {
+        let reason = match error.kind() {
             ErrorKind::UpstreamUnauthorized => "the bucket refuses to give it",
             _ => "it could not be read; it is tried again at the next refresh",
         };
-        tracing::warn!(file = %file.name, error = %error.chain(), "a package in a bucket cannot be read: {error}");
+        tracing::warn!(file = %name, error = %error.chain(), "a package in a bucket cannot be read: {error}");
         self.unread.push(BrokenPackage {
-            file: file.name.to_string(),
-            reason: verdict.into(),
+            file: name.to_string(),
+            reason: reason.into(),
         });
     }
 }
@@ -265,7 +285,9 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 
 /// How many packages are read at a time. A read is mostly waiting.
 const READERS: usize = 8;
-/// After so many failures in a row nothing more is tried.
-const HOPELESS: usize = READERS;
+/// After so many failures in a row nothing more is tried: the bucket is away.
+const FAILURES: usize = READERS;
+/// After so many refusals and nothing else nothing more is tried: the credentials may list and not read.
+const REFUSALS: usize = 100;
 /// The largest archive that is fetched for clients, too.
 const LARGEST: u64 = 1 << 30;
