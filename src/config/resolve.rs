@@ -9,8 +9,8 @@ use url::Url;
 use super::mistakes::listed;
 use super::section::{Context, Section, Value};
 use super::{
-    Auth, Cache, Config, Environment, Https, ListenAddress, Mistakes, Redis, Secret, Server, Store,
-    Subject, Tenant, tenants, tree, units, upstreams,
+    Auth, Cache, Config, Environment, Https, ListenAddress, Mistakes, Redis, Secret, Server,
+    Subject, Tenant, store, tenants, tree, units, upstreams,
 };
 
 /// Resolves `text`, or finds everything that is wrong with it.
@@ -49,7 +49,7 @@ fn read<'c>(context: &'c Context<'c>, node: &'c tree::Node) -> Option<Config> {
         .and_then(|value| working_path(&value))
         .unwrap_or_else(|| PathBuf::from("./data"));
     let cache = cache(file.take("cache"));
-    let store = store(file.take("store"), &data_dir);
+    let store = store::read(file.take("store"), &data_dir);
     let upstreams = upstreams::read(file.take("upstreams").as_ref());
     let tenants = tenants::read(file.take("tenants"), &upstreams);
     let auth = auth(file.take("auth"));
@@ -209,7 +209,7 @@ fn external_url(text: &str) -> Result<Url, String> {
 }
 
 /// A path of data: relative to the working directory, as every server's data folder is.
-fn working_path(value: &Value<'_>) -> Option<PathBuf> {
+pub(super) fn working_path(value: &Value<'_>) -> Option<PathBuf> {
     value.parsed(|text| match text {
         "" => Err("a path must not be empty".into()),
         _ => Ok(PathBuf::from(text)),
@@ -271,38 +271,6 @@ fn check_redis_url(text: &str) -> Result<(), String> {
             listed(schemes)
         )),
     }
-}
-
-fn store(value: Option<Value<'_>>, data_dir: &Path) -> Store {
-    let mut root = None;
-    if let Some(mut section) = value.and_then(|value| value.section()) {
-        let other = section.take("type").is_some_and(|value| {
-            let name = value.text().unwrap_or_default();
-            if ["s3", "gcs", "azblob", "oss", "swift", "cos", "etcd"].contains(&name.as_str()) {
-                value.mistake(format!("`{name}`: not supported yet; use `fs`"));
-                return true;
-            }
-            value.choice(&[("fs", ())]).is_none()
-        });
-        root = section.take("root").and_then(|value| working_path(&value));
-        for key in [
-            "bucket",
-            "region",
-            "endpoint",
-            "access_key_id",
-            "secret_access_key",
-            "secret_access_key_file",
-            "path_style",
-        ] {
-            section.later(key);
-        }
-        if other {
-            // The keys of other stores are in their own words; only their type is the mistake.
-            return Store::folder(data_dir.join("hosted"));
-        }
-        section.finish();
-    }
-    Store::folder(root.unwrap_or_else(|| data_dir.join("hosted")))
 }
 
 fn auth(value: Option<Value<'_>>) -> Auth {

@@ -52,6 +52,11 @@ pub trait Upstream: Send + Sync + fmt::Debug {
     /// have changed since, so that two versions are never joined.
     async fn open(&self, url: &str, offset: u64) -> Result<Download>;
 
+    /// Whether it can be reached and read, and what is there in a few words; for `chartgate check --connect`.
+    async fn check(&self) -> Result<String> {
+        self.fetch_index(None).await.map(|reply| reply.summary())
+    }
+
     /// Opens the provenance file that belongs to the archive behind `url`.
     async fn open_provenance(&self, url: &str) -> Result<Download> {
         self.open(&provenance_url(url), 0).await
@@ -94,6 +99,21 @@ pub enum IndexReply {
         /// For the next [`Upstream::fetch_index`].
         validators: Validators,
     },
+}
+
+impl IndexReply {
+    /// What it is, in a few words.
+    fn summary(&self) -> String {
+        match self {
+            Self::NotModified => "not modified".to_owned(),
+            Self::Text { text, .. } => format!("index of {} bytes", text.len()),
+            Self::Entries { index, broken, .. } => format!(
+                "{} packages without an index, {} of them broken",
+                index.versions() + broken.len(),
+                broken.len()
+            ),
+        }
+    }
 }
 
 /// A file that was left out.

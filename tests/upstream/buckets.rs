@@ -820,3 +820,25 @@ async fn a_resumed_transfer_never_joins_two_objects() {
         "changed an archive",
     );
 }
+
+#[tokio::test]
+async fn a_check_reads_one_package_and_not_thousands() {
+    let mut fake = FakeS3::new("charts");
+    for number in 0..50 {
+        fake = fake.chart("p", "app", &format!("1.0.{number}"));
+    }
+    let fake = fake.run();
+    let upstream = acme(&fake, "p").build();
+    assert_eq!(
+        upstream.check().await.expect("fine"),
+        "50 packages without an index"
+    );
+    assert_eq!(fake.count(&On::Archives), 1);
+    fake.refusal(On::Read, 403, "AccessDenied");
+    let error = upstream.check().await.expect_err("may not read");
+    assert_eq!(error.kind(), ErrorKind::UpstreamUnauthorized);
+
+    fake.heal();
+    fake.put("p/index.yaml", "apiVersion: v1\nentries: {}\n");
+    assert_eq!(upstream.check().await.expect("fine"), "index of 27 bytes");
+}

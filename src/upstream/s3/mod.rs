@@ -254,6 +254,17 @@ impl Upstream for S3 {
         }
     }
 
+    /// Reads no packages but one: there may be thousands.
+    async fn check(&self) -> Result<String> {
+        match self.find_index().await? {
+            Some(stamp) => Ok(self.text(stamp, None).await?.summary()),
+            None => {
+                let packages = self.count_packages().await?;
+                Ok(format!("{packages} packages without an index"))
+            }
+        }
+    }
+
     async fn open(&self, url: &str, offset: u64) -> Result<Download> {
         let parsed = Url::parse(url).map_err(|error| {
             useless(

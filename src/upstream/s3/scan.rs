@@ -97,6 +97,15 @@ impl S3 {
         })
     }
 
+    /// How many packages there are. One is opened, because those who may list need not be allowed to read.
+    pub(super) async fn count_packages(&self) -> Result<usize> {
+        let listed = self.list_packages().await?;
+        if let Some(first) = listed.first() {
+            self.counted(self.bucket.read(&first.name, None).await)?;
+        }
+        Ok(listed.len())
+    }
+
     /// Every package of the listing, sorted by name. Names that start with a dot are passed over, as in folders.
     async fn list_packages(&self) -> Result<Vec<Object>> {
         let mut listed = Vec::new();
