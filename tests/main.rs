@@ -14,14 +14,16 @@ mod clients;
 mod configs;
 /// kill -9 at random moments during uploads and fills.
 mod crash;
+/// Buckets as upstreams: a real MinIO with real helm, and faults, through the whole program.
+mod gateway_buckets;
 /// Upstreams that fail in every way, seen from the gateway's clients and its operator.
 mod gateway_faults;
+/// The ChartMuseum API of native tenants: merged with upstreams, at any depth.
+mod museum_api;
 /// Object stores: one behaviour suite against real servers, and what is special about each.
 mod objects;
 /// Helm lists through the gateway what it lists from the raw index, with the same digests and bytes.
 mod oracle;
-/// The ChartMuseum API of native tenants: merged with upstreams, at any depth.
-mod museum_api;
 /// Commands and exit codes, reload, drain and hand-over.
 mod process;
 /// Requests that no decent client sends.

@@ -519,7 +519,10 @@ fn limits_are_helms() {
     let outer = (0..2).fold(chart(), |tar, at| {
         tar.file(&format!("app/charts/{at}.tgz"), &packed)
     });
-    refused(&outer.finish(), "larger than the maximum file size 104857600");
+    refused(
+        &outer.finish(),
+        "larger than the maximum file size 104857600",
+    );
 }
 
 #[test]
