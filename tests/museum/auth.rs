@@ -140,7 +140,7 @@ fn token(key: &[u8], algorithm: Algorithm, claims: &Value) -> String {
 }
 
 /// A token that allows `actions` in repository `name`.
-fn allowing(name: &str, actions: &[&str]) -> String {
+pub(crate) fn allowing(name: &str, actions: &[&str]) -> String {
     let claims =
         json!({"access": [{"type": "artifact-repository", "name": name, "actions": actions}]});
     token(SIGNING, Algorithm::RS256, &claims)
@@ -155,7 +155,7 @@ fn key_file(name: &str) -> String {
     path.join(name).to_str().expect("a UTF-8 path").to_owned()
 }
 
-fn bearer_flags(certificate: &str, depth: &str) -> Vec<String> {
+pub(crate) fn bearer_flags(certificate: &str, depth: &str) -> Vec<String> {
     [
         "--bearer-auth",
         "--auth-realm",

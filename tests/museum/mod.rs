@@ -18,6 +18,10 @@ mod around;
 mod auth;
 /// What is no chart, and what the uploader is told.
 mod broken;
+/// helm and its push plugin, for real.
+mod clients;
+/// curl, in the forms that people write down.
+mod curl;
 /// DELETE.
 mod deletes;
 /// index.yaml: document, URLs, forms, and folders that others have written.
@@ -26,7 +30,11 @@ mod index;
 mod limits;
 /// Lists, versions, templates and values.
 mod reads;
+/// ChartMuseum, chartgate, ChartMuseum on the same storage.
+mod rollback;
 /// Depths, prefixes, context paths, unknown routes.
 mod routing;
 /// Packages and provenance files, raw and as forms.
 mod uploads;
+/// `vela addon push`, and addons as packages.
+mod vela;
