@@ -20,6 +20,7 @@ const LAYERS: &[&str] = &[
     // Mechanisms.
     "metrics",
     "net",
+    "object",
     "upstream",
     "cache",
     "store",
@@ -51,6 +52,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("md5", &["auth/hash.rs"]),
     ("moka", &["cache/memory.rs"]),
     ("multer", &["api/museum.rs"]),
+    ("opendal", &["object/"]),
     ("pingora", &["server/"]),
     ("prometheus", &["metrics.rs"]),
     ("redb", &["cache/ledger.rs"]),
