@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chartgate::config::{
-    self, Action, Config, ListenAddress, Mistakes, Source, Subject, UpstreamAuth,
+    self, Action, Challenge, Config, ListenAddress, Mistakes, Source, Subject, UpstreamAuth,
 };
 
 /// No variable is set.
@@ -84,9 +84,11 @@ fn no_key_is_missing_from_the_commented_file() {
         "client.key",
         "password",
         "users.htpasswd",
+        "tokens.pem",
     ] {
         std::fs::write(folder.path().join(file), "x\n").expect("written");
     }
+    std::fs::create_dir(folder.path().join("web")).expect("made");
     let full = uncommented(&text);
     let config = config::parse(&full, folder.path(), &bare)
         .unwrap_or_else(|mistakes| panic!("{mistakes}\n{full}"));
@@ -310,6 +312,46 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("tenants: {t: {hosted: true, access: {anonymous: [pul]}}}", "tenants.t.access.anonymous[0]", "did you mean `pull`?"),
     ("tenants: {t: {hosted: true, access: {rules: [{subjects: ci, actions: pull}]}}}", "tenants.t.access.rules[0].subjects", "write `user:NAME`"),
     ("tenants: {t: {hosted: true, access: {rules: [{actions: pull}]}}}", "tenants.t.access.rules[0]", "`subjects` is missing"),
+    // Patterns of tenants, and what ChartMuseum's service needs.
+    ("tenants: {'a/*': {hosted: true}, '/a/*': {hosted: true}}", "tenants./a/*", "fits the same paths as `a/*`"),
+    ("tenants: {'*/a': {hosted: true}}", "tenants.*/a", "one last `**`"),
+    ("tenants: {'**/*': {hosted: true}}", "tenants.**/*", "one last `**`"),
+    ("tenants: {'a*': {hosted: true}}", "tenants.a*", "one last `**`"),
+    ("tenants: {'api/*': {hosted: true}}", "tenants.api/*", "reserved"),
+    ("tenants: {'*': {charts: [], hosted: false, access: {rules: [{subjects: 'user:ci', actions: pull}]}}}", "tenants.*.access.rules", "set `auth.users_file`"),
+    ("tenants: {'*': {}}", "tenants.*", "serves nothing"),
+    ("tenants: {'*': {hosted: true, registries: [x]}}", "tenants.*.registries", "not supported yet"),
+    ("chartmuseum: {strict: true}\ntenants: {acme: {hosted: true}}", "chartmuseum.strict", "exactly one key"),
+    ("chartmuseum: {strict: true}\ntenants: {'a/*': {hosted: true}}", "chartmuseum.strict", "exactly one key"),
+    ("chartmuseum: {strict: true}\ntenants: {/: {hosted: true}, '*': {hosted: true}}", "chartmuseum.strict", "exactly one key"),
+    ("chartmuseum: {strct: true}", "chartmuseum.strct", "did you mean `strict`?"),
+    ("chartmuseum: {chart_field: prov}", "chartmuseum", "are the same"),
+    ("chartmuseum: {chart_field: ''}", "chartmuseum.chart_field", "needs a name"),
+    ("chartmuseum: {cors_origin: 'a b'}", "chartmuseum.cors_origin", "one origin"),
+    ("chartmuseum: {web_folder: missing}", "chartmuseum.web_folder", "is not a folder"),
+    ("chartmuseum: {artifact_hub: {a/../b: x}}", "chartmuseum.artifact_hub.a/../b", "not the path of a repository"),
+    ("chartmuseum: {artifact_hub: {a: ''}}", "chartmuseum.artifact_hub.a", "repository id"),
+    ("tenants: {t: {hosted: {max_objects: -1}}}", "tenants.t.hosted.max_objects", "0 for no limit"),
+    ("tenants: {t: {hosted: {max_versions: many}}}", "tenants.t.hosted.max_versions", "0 for no limit"),
+    ("tenants: {t: {hosted: true, index: {url: charts.example.com}}}", "tenants.t.index.url", "relative URL without a base"),
+    ("tenants: {t: {hosted: true, index: {url: 'https://u:p@h'}}}", "tenants.t.index.url", "without user"),
+    ("server: {context_path: /a b}", "server.context_path", "such as `/helm`"),
+    ("server: {context_path: /a/../b}", "server.context_path", "such as `/helm`"),
+    ("server: {context_path: //a}", "server.context_path", "such as `/helm`"),
+    ("server: {read_timeout: 0}", "server.read_timeout", "more than zero"),
+    ("server: {write_timeout: 5}", "server.write_timeout", "write a duration with its unit"),
+    ("server: {https: {listen: ':1', cert_file: c, key_file: k, client_certificates: required}}", "server.https.client_certificates", "set `client_ca_file`"),
+    ("server: {https: {listen: ':1', cert_file: c, key_file: k, client_certificates: yes}}", "server.https.client_certificates", "`optional`, `required`"),
+    ("auth: {users: {ci: {}}}", "auth.users.ci", "`password_file` is missing"),
+    ("auth: {users: {ci: secret}}", "auth.users.ci", "expected a section"),
+    ("auth: {users: {'a:b': {password: x}}}", "auth.users.a:b", "no `:`"),
+    ("auth: {users: {ci: {password: x, password_file: y}}}", "auth.users.ci.password_file", "contradict"),
+    ("auth: {jwt: [{issuer: x}]}", "auth.jwt[0]", "`public_key_file` is missing"),
+    ("auth: {jwt: {public_key_file: missing}}", "auth.jwt.public_key_file", "cannot read"),
+    ("auth: {challenge: {scheme: digest}}", "auth.challenge.scheme", "`basic`, `bearer`"),
+    ("auth: {challenge: {scheme: bearer, realm: x}}", "auth.challenge", "`service` is missing"),
+    ("auth: {challenge: {service: x}}", "auth.challenge.service", "only `scheme: bearer`"),
+    ("auth: {challenge: {realm: 'a\"b'}}", "auth.challenge.realm", "stands in a header"),
     // Parts of the contract that are still to come are neither ignored nor unknown.
     ("upstreams: {a: {type: oci, url: 'https://x', tag_ttl: 5m}}\ntenants: {t: {charts: a}}", "upstreams.a.type", "not supported yet"),
     ("upstreams: {a: {type: s3, bucket: x}}\ntenants: {t: {charts: a}}", "upstreams.a.type", "not supported yet"),
@@ -319,7 +361,8 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("upstreams: {a: {url: 'https://x', charts: [y]}}\ntenants: {t: {charts: a}}", "upstreams.a.charts", "not supported yet"),
     ("store: {type: s3, bucket: x}", "store.type", "not supported yet"),
     ("store: {bucket: x}", "store.bucket", "not supported yet"),
-    ("auth: {jwt: [{issuer: x}]}", "auth.jwt", "not supported yet"),
+    ("auth: {jwt: [{issuer: x, jwks_url: 'https://x'}]}", "auth.jwt[0].jwks_url", "not supported yet"),
+    ("auth: {jwt: [{subject_claim: x}]}", "auth.jwt[0].subject_claim", "not supported yet"),
     ("tenants: {t: {hosted: true, registries: [x]}}", "tenants.t.registries", "not supported yet"),
     ("tenants: {t: {hosted: true, access: {rules: [{subjects: 'group:dev', actions: pull}]}}}", "tenants.t.access.rules[0].subjects", "not supported yet"),
     ("tenants: {t: {hosted: true, access: {rules: [{subjects: ['claim:a=b'], actions: pull}]}}}", "tenants.t.access.rules[0].subjects[0]", "not supported yet"),
@@ -406,6 +449,8 @@ fn secrets_stay_out_of_messages() {
         "cache: {memory: '${SECRET}'}",
         "server: {http: '${SECRET}'}",
         "tenants: {t: {charts: '${SECRET}'}}",
+        "auth: {users: {ci: {password: hunter2, pasword: x}}}",
+        "auth: {users: {ci: {password: \"hunter2\\nx\"}}}",
     ] {
         let mistakes = config::parse(text, Path::new("/nowhere"), &env).expect_err("mistakes");
         assert!(
@@ -446,4 +491,108 @@ fn an_unreadable_file_is_one_mistake() {
             .to_string()
             .contains("cannot read `/nowhere/chartgate.yaml`")
     );
+}
+
+/// The configuration that `chartgate chartmuseum` amounts to.
+#[test]
+fn everything_of_chartmuseum_resolves() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for file in ["tls.crt", "tls.key", "clients.crt", "server.pem"] {
+        std::fs::write(folder.path().join(file), "x").expect("written");
+    }
+    std::fs::create_dir(folder.path().join("web")).expect("made");
+    let env = |name: &str| (name == "BASIC_AUTH_PASS").then(|| "hunter2".to_owned());
+    let text = r#"
+server:
+  https: {listen: ":8443", cert_file: tls.crt, key_file: tls.key, client_ca_file: clients.crt, client_certificates: required}
+  context_path: helm/charts/
+  read_timeout: 5s
+  write_timeout: 2m
+tenants:
+  "*/*":
+    hosted: {max_objects: 1000, max_versions: 5}
+    index: {format: yaml, url: "https://charts.example.com/base/"}
+    access: {anonymous: pull, rules: [{subjects: "user:curator", actions: [pull, push, delete]}]}
+auth:
+  users: {curator: {password: "${BASIC_AUTH_PASS}"}}
+  jwt:
+    - {public_key_file: server.pem, audience: chartmuseum, issuer: me, actions_path: access}
+    - {public_key_file: server.pem}
+  challenge: {scheme: bearer, realm: "https://auth.example.com/token", service: charts}
+chartmuseum:
+  strict: true
+  api: false
+  chart_field: package
+  provenance_field: signature
+  cors_origin: "*"
+  web_folder: web
+  artifact_hub: {org1/repo: "1234", api/charts: abc}
+  metrics: true
+"#;
+    let config = config::parse(text, folder.path(), &env).unwrap_or_else(|m| panic!("{m}"));
+    assert!(!format!("{config:?}").contains("hunter2"));
+    let server = &config.server;
+    assert_eq!(server.context_path, "/helm/charts");
+    assert_eq!(server.read_timeout, Duration::from_secs(5));
+    assert_eq!(server.write_timeout, Duration::from_secs(120));
+    assert!(server.https[0].client_certificate_required);
+    assert!(config.tenants.is_empty());
+    let (pattern, tenant) = config.patterns.first_key_value().expect("a pattern");
+    assert_eq!((pattern.as_str(), pattern.depth()), ("*/*", Some(2)));
+    let hosted = tenant.hosted.as_ref().expect("hosted");
+    assert_eq!((hosted.max_objects, hosted.max_versions), (1000, 5));
+    let url = tenant.index.url.as_ref().expect("a url");
+    assert_eq!(url.as_str(), "https://charts.example.com/base/");
+    assert_eq!(config.auth.users["curator"].reveal(), "hunter2");
+    let [own, default] = config.auth.jwt.as_slice() else {
+        panic!("two issuers")
+    };
+    assert_eq!(own.public_key_file, folder.path().join("server.pem"));
+    assert_eq!(own.audience.as_deref(), Some("chartmuseum"));
+    assert_eq!(
+        (own.issuer.as_deref(), own.actions_path.as_str()),
+        (Some("me"), "access")
+    );
+    assert_eq!((&default.audience, &default.issuer), (&None, &None));
+    assert!(default.actions_path.contains("$NAMESPACE"));
+    let bearer = Challenge::Bearer {
+        realm: "https://auth.example.com/token".into(),
+        service: "charts".into(),
+    };
+    assert_eq!(config.auth.challenge, bearer);
+    let museum = &config.museum;
+    assert!(museum.strict && !museum.api && museum.metrics);
+    assert_eq!(
+        (
+            museum.chart_field.as_str(),
+            museum.provenance_field.as_str()
+        ),
+        ("package", "signature")
+    );
+    assert_eq!(museum.cors_origin.as_deref(), Some("*"));
+    assert_eq!(museum.web_folder, Some(folder.path().join("web")));
+    assert_eq!(museum.artifact_hub["org1/repo"], "1234");
+    assert_eq!(museum.artifact_hub["api/charts"], "abc");
+}
+
+#[test]
+fn context_paths_are_spelled_in_one_way() {
+    for (written, path) in [
+        ("/", ""),
+        ("helm", "/helm"),
+        ("/helm/", "/helm"),
+        ("/a/b.c", "/a/b.c"),
+    ] {
+        let config =
+            parse(&with(&format!("server: {{context_path: '{written}'}}"))).expect("valid");
+        assert_eq!(config.server.context_path, path);
+    }
+}
+
+#[test]
+fn strict_mode_takes_each_depth() {
+    for key in ["/", "'*'", "'*/*'", "'*/*/*'", "'**'"] {
+        let text = format!("chartmuseum: {{strict: true}}\ntenants: {{{key}: {{hosted: true}}}}");
+        assert!(parse(&text).expect(key).museum.strict);
+    }
 }

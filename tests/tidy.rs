@@ -54,7 +54,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("multer", &["api/museum.rs"]),
     ("opendal", &["object/"]),
     ("pingora", &["server/"]),
-    ("prometheus", &["metrics.rs"]),
+    ("prometheus", &["metrics/"]),
     ("redb", &["cache/ledger.rs"]),
     ("redis", &["cache/redis.rs"]),
     ("reqwest", &["net/"]),

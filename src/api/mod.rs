@@ -7,6 +7,7 @@ mod charts;
 mod error;
 mod museum;
 mod route;
+mod template;
 
 use std::borrow::Cow;
 
@@ -14,6 +15,7 @@ use tracing::{debug, error, field};
 
 use self::error::{Dialect, render};
 pub use self::route::Route;
+pub use self::template::template;
 use crate::config::Action;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::Gateway;
@@ -58,15 +60,15 @@ async fn steps(
     account.identity = identity.log_name();
     // 3. The gate: tenant, permission, rate.
     let address = request.peer.map(|peer| peer.ip());
-    let tenant = gateway.admit(tenant, &identity, action, address)?;
-    account.tenant = Some(tenant.path().label().clone());
+    let tenant = gateway.admit(tenant, &identity, action, address).await?;
+    account.tenant = Some(tenant.label().clone());
     // 4. The answer.
     match &route {
-        Route::Index { .. } => charts::index(tenant, request).await,
-        Route::File { file, .. } => charts::file(tenant, file, request).await,
-        Route::Upload { .. } => museum::upload(tenant, request, body).await,
-        Route::UploadProvenance { .. } => museum::upload_provenance(tenant, request, body).await,
-        Route::Delete { name, version, .. } => museum::delete(tenant, name, version).await,
+        Route::Index { .. } => charts::index(&tenant, request).await,
+        Route::File { file, .. } => charts::file(&tenant, file, request).await,
+        Route::Upload { .. } => museum::upload(&tenant, request, body).await,
+        Route::UploadProvenance { .. } => museum::upload_provenance(&tenant, request, body).await,
+        Route::Delete { name, version, .. } => museum::delete(&tenant, name, version).await,
         Route::Health | Route::Info | Route::Welcome => Ok(open(gateway, &route)),
     }
 }

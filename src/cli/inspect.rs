@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::gateway::{Gateway, Tenant};
 use crate::http::Body;
 use crate::index::{Found, Member};
+use crate::names::TenantPattern;
 use crate::server;
 
 /// Prints the merged index of a tenant.
@@ -59,8 +60,11 @@ fn with_gateway<T>(
     ask: impl FnOnce(&Gateway, &Tenant) -> Result<T>,
 ) -> Result<T, Failure> {
     let path = tenant.trim_matches('/').to_owned();
-    if !config.tenants.contains_key(path.as_str()) {
-        let known: Vec<&str> = config.tenants.keys().map(|path| &**path.label()).collect();
+    let fits = |pattern: &TenantPattern| pattern.fits(&path);
+    if !config.tenants.contains_key(path.as_str()) && !config.patterns.keys().any(fits) {
+        let tenants = config.tenants.keys().map(|path| &**path.label());
+        let patterns = config.patterns.keys().map(TenantPattern::as_str);
+        let known: Vec<&str> = tenants.chain(patterns).collect();
         return Err(Failure::Usage(format!(
             "tenant `{tenant}` is not configured; there are `{}`",
             known.join("`, `")
@@ -74,10 +78,9 @@ fn with_gateway<T>(
         let shared = serve::open_shared(&config).await?;
         let gateway = Gateway::build(config, &shared, None, &serve::no_progress()).await?;
         gateway.settled().await;
-        let tenant = gateway
-            .tenant(&path)
-            .ok_or_else(|| Error::not_found(format!("tenant `{path}` does not exist")))?;
-        ask(&gateway, tenant)
+        let tenant = gateway.tenant(&path).await?;
+        tenant.charts().settled().await;
+        ask(&gateway, &tenant)
     })?;
     Ok(answer)
 }

@@ -18,10 +18,10 @@ use crate::config::{self, Config};
 use crate::error::{Error, Result};
 use crate::gateway::{Gateway, Progress, Shared};
 use crate::http::{Request, RequestBody, Response};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, MuseumRequest};
 use crate::net::Clients;
 use crate::repository::Freshness;
-use crate::server::{self, Control, Handler, Hooks, Outcome, Server, ServerOptions};
+use crate::server::{self, Control, Handler, Hooks, Outcome, Server, ServerOptions, Times};
 
 /// How long a reload waits for upstreams that it has never asked before.
 const FIRST_INDEXES: Duration = Duration::from_secs(30);
@@ -47,7 +47,7 @@ async fn serve(config: Config, arguments: &args::Serve) -> Result<()> {
     let options = ServerOptions {
         upgrade: arguments.upgrade,
         upgrade_socket: Some(config.data_dir.join("upgrade.sock")),
-        ..ServerOptions::default()
+        times: Times::of(&config.server),
     };
     create_data_dir(&config.data_dir)?;
     let server = Server::bind(&config.server, options).await?;
@@ -238,10 +238,12 @@ impl Handler for Public {
             .unwrap_or("-");
         let route = account.map_or("none", |account| account.route);
         let gateway = self.0.gateway.load();
-        gateway
-            .shared()
-            .metrics
-            .request(tenant, route, outcome.status.as_u16(), outcome.duration);
+        let metrics = &gateway.shared().metrics;
+        metrics.request(tenant, route, outcome.status.as_u16(), outcome.duration);
+        // The route of `/metrics` itself is not counted there, nor what is no route.
+        if gateway.config().museum.metrics && !matches!(route, "none" | "metrics") {
+            count_as_chartmuseum(&gateway, route, request, outcome);
+        }
         info!(
             target: "chartgate::access",
             {
@@ -261,6 +263,21 @@ impl Handler for Public {
             outcome.status.as_u16()
         );
     }
+}
+
+fn count_as_chartmuseum(gateway: &Gateway, route: &str, request: &Request, outcome: &Outcome) {
+    let config = gateway.config();
+    let depth_zero = config.museum.strict && config.patterns.is_empty();
+    let url = api::template(route, &config.server.context_path, depth_zero);
+    gateway.shared().metrics.museum_request(&MuseumRequest {
+        code: outcome.status.as_u16(),
+        // A route was found, so it is a method that routes have.
+        method: request.method.as_str(),
+        url: &url,
+        took: outcome.duration,
+        request_bytes: request.size(),
+        response_bytes: outcome.bytes_sent,
+    });
 }
 
 /// The admin listener.

@@ -36,7 +36,7 @@ mod whole;
 pub use self::entry::Entry;
 pub use self::filter::Selection;
 pub use self::merge::{ChartView, Conflict, Found, Member};
-pub use self::render::{Fields, Format, Style};
+pub use self::render::{Fields, Format, ServerInfo, Style, charts_url};
 pub use self::report::{Note, Reason, SourceReport, Tally};
 pub use self::snapshot::Snapshot;
 pub use self::source::{ChartEntries, SourceIndex};

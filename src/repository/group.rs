@@ -21,7 +21,6 @@ use crate::http::HeaderValue;
 use crate::http::conditional::http_date;
 use crate::http::encoding::Coding;
 use crate::index::{Member, Snapshot, Style};
-use crate::metrics::Metrics;
 use crate::names::{FileName, TenantPath};
 
 /// How long a publish waits for the next one before it spends time on one contiguous body and compressed variants.
@@ -42,7 +41,6 @@ pub struct Group {
     gzip_wanted: AtomicBool,
     zstd_wanted: AtomicBool,
     clock: Clock,
-    metrics: Arc<Metrics>,
 }
 
 /// One member of a group.
@@ -107,9 +105,8 @@ impl Group {
         members: Vec<GroupMember>,
         style: Style,
         clock: Clock,
-        metrics: Arc<Metrics>,
     ) -> Arc<Self> {
-        let empty = Snapshot::merge(&[], style, None, clock.now());
+        let empty = Snapshot::merge(&[], &style, None, clock.now());
         Arc::new(Self {
             tenant,
             members,
@@ -121,7 +118,6 @@ impl Group {
             gzip_wanted: AtomicBool::new(false),
             zstd_wanted: AtomicBool::new(false),
             clock,
-            metrics,
         })
     }
 
@@ -283,9 +279,7 @@ impl Group {
             })
             .collect();
         let previous = self.snapshot();
-        let snapshot = Snapshot::merge(&members, self.style, Some(&previous), self.clock.now());
-        self.metrics
-            .index_versions(self.tenant.label(), snapshot.versions());
+        let snapshot = Snapshot::merge(&members, &self.style, Some(&previous), self.clock.now());
         // Also with the same text: a version may come from another place now.
         let published = Published::after(&self.published(), snapshot);
         if published.snapshot.etag() != previous.etag() {

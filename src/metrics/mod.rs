@@ -2,12 +2,32 @@
 //!
 //! The only home of the `prometheus` crate. Components call the verbs here and never see a registry.
 
+mod museum;
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use prometheus::{
     Encoder as _, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts,
     Registry, TextEncoder,
 };
+
+use self::museum::MuseumMetrics;
+pub use self::museum::MuseumRequest;
+use crate::names::TenantPath;
+
+/// What the gauges of one tenant say.
+#[derive(Clone, Debug)]
+pub struct TenantGauges {
+    /// The tenant's label: `/` for the root.
+    pub label: Arc<str>,
+    /// Its path: empty for the root, as ChartMuseum's labels have it.
+    pub repository: TenantPath,
+    /// Versions in its index.
+    pub versions: usize,
+    /// Charts and versions that it hosts, where it takes uploads.
+    pub hosted: Option<(usize, usize)>,
+}
 
 /// All metrics of one process. Shared behind an `Arc`; there is no global registry.
 #[derive(Debug)]
@@ -26,6 +46,10 @@ pub struct Metrics {
     rate_limited: IntCounterVec,
     museum_charts: IntGaugeVec,
     museum_versions: IntGaugeVec,
+    /// Declared when somebody counts with them.
+    museum: OnceLock<MuseumMetrics>,
+    /// Held while gauges of tenants are set anew and read.
+    rendering: Mutex<()>,
 }
 
 impl Metrics {
@@ -133,6 +157,8 @@ impl Metrics {
             request_duration,
             upstream_index_age,
             registry,
+            museum: OnceLock::new(),
+            rendering: Mutex::new(()),
         }
     }
 
@@ -144,6 +170,13 @@ impl Metrics {
         self.request_duration
             .with_label_values(&[route])
             .observe(took.as_secs_f64());
+    }
+
+    /// Counts one answered request in ChartMuseum's metrics, which are shown from then on.
+    pub fn museum_request(&self, request: &MuseumRequest<'_>) {
+        self.museum
+            .get_or_init(|| MuseumMetrics::register(&self.registry))
+            .count(request);
     }
 
     /// Counts one look-up in a cache tier (`memory`, `disk`, `redis`) with its result (`hit`, `miss`, `error`).
@@ -176,13 +209,6 @@ impl Metrics {
             .set(age.as_secs_f64());
     }
 
-    /// Sets how many versions a tenant's index shows.
-    pub fn index_versions(&self, tenant: &str, versions: usize) {
-        self.index_versions
-            .with_label_values(&[tenant])
-            .set(i64::try_from(versions).unwrap_or(i64::MAX));
-    }
-
     /// Sets how many entries of an upstream were dropped for one reason.
     pub fn index_dropped(&self, upstream: &str, reason: &str, entries: usize) {
         self.index_dropped
@@ -200,18 +226,31 @@ impl Metrics {
         self.rate_limited.with_label_values(&[tenant]).inc();
     }
 
-    /// Sets ChartMuseum's two gauges for one repository.
-    pub fn hosted(&self, repo: &str, charts: usize, versions: usize) {
-        self.museum_charts
-            .with_label_values(&[repo])
-            .set(i64::try_from(charts).unwrap_or(i64::MAX));
-        self.museum_versions
-            .with_label_values(&[repo])
-            .set(i64::try_from(versions).unwrap_or(i64::MAX));
-    }
-
-    /// All metrics in Prometheus text format.
-    pub fn render(&self) -> Vec<u8> {
+    /// All metrics in Prometheus text format, with what tenants show at this moment.
+    pub fn render(&self, tenants: &[TenantGauges]) -> Vec<u8> {
+        let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        let _one_at_a_time = self
+            .rendering
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        // Tenants come and go; only those that are there have a series.
+        self.index_versions.reset();
+        self.museum_charts.reset();
+        self.museum_versions.reset();
+        for tenant in tenants {
+            self.index_versions
+                .with_label_values(&[&tenant.label])
+                .set(count(tenant.versions));
+            if let Some((charts, versions)) = tenant.hosted {
+                let repository = [tenant.repository.as_str()];
+                self.museum_charts
+                    .with_label_values(&repository)
+                    .set(count(charts));
+                self.museum_versions
+                    .with_label_values(&repository)
+                    .set(count(versions));
+            }
+        }
         let mut text = Vec::new();
         // Encoding into memory fails only for metrics without a name, and `new` declares none.
         let _ = TextEncoder::new().encode(&self.registry.gather(), &mut text);
