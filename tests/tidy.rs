@@ -48,6 +48,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ),
     ("governor", &["limit.rs"]),
     ("indicatif", &["cli/"]),
+    ("jmespath", &["auth/token/query.rs"]),
+    ("jsonwebtoken", &["auth/token/key.rs"]),
     ("libc", &["store/"]),
     ("md5", &["auth/hash.rs"]),
     ("moka", &["cache/memory.rs"]),

@@ -188,10 +188,12 @@ pub(super) fn welcome(gateway: &Gateway) -> Response {
     let mut text = String::from(
         "chartgate: a caching gateway for Helm chart repositories\n\nAdd a repository:\n\n",
     );
-    for tenant in gateway
-        .tenants()
-        .filter(|tenant| tenant.policy().allows(&Identity::Anonymous, Action::Pull))
-    {
+    for tenant in gateway.tenants().filter(|tenant| {
+        let path = tenant.path().as_str();
+        tenant
+            .policy()
+            .allows(&Identity::Anonymous, path, Action::Pull)
+    }) {
         let base = gateway
             .config()
             .server

@@ -202,6 +202,11 @@ impl Gateway {
         self.authenticator.authenticate(request).await
     }
 
+    /// `WWW-Authenticate` of a 401 about `action` in the tenant at `path`; see [`Authenticator::challenge`].
+    pub fn challenge(&self, path: &str, action: Action) -> String {
+        self.authenticator.challenge(path, action)
+    }
+
     /// The gate: the tenant at `path`, if `identity` may do `action` there and is within its rate.
     ///
     /// A tenant in which the identity may do nothing at all looks like one that does not exist. A tenant of a pattern is looked
@@ -219,11 +224,11 @@ impl Gateway {
             None => self.patterns.find(path),
         };
         let rights = exact.or(pattern.as_ref().map(|(pattern, _)| &pattern.blank));
-        let Some(rights) = rights.filter(|tenant| tenant.is_known_to(identity)) else {
+        let Some(rights) = rights.filter(|tenant| tenant.is_known_to(identity, path)) else {
             return Err(self.absent(path, identity));
         };
-        rights.policy().authorize(identity, action)?;
         let name = pattern.as_ref().map_or(rights.path(), |(_, name)| name);
+        rights.policy().authorize(identity, name.as_str(), action)?;
         rights
             .check_rate(identity, address, name.label())
             .inspect_err(|_| self.shared.metrics.rate_limited(rights.path().label()))?;
@@ -280,8 +285,8 @@ impl Gateway {
             .tenants
             .values()
             .chain(blanks)
-            .any(|tenant| !tenant.policy().allows(&Identity::Anonymous, Action::Pull));
-        if *identity == Identity::Anonymous && closed {
+            .any(|tenant| !tenant.policy().allows(&Identity::Anonymous, path, Action::Pull));
+        if identity.may_have_more() && closed {
             return Error::new(
                 ErrorKind::Unauthenticated,
                 format!("`/{path:.200}` needs credentials; send a user name and password"),

@@ -229,10 +229,10 @@ impl Tenant {
     }
 
     /// Whether `identity` may do anything here.
-    pub(super) fn is_known_to(&self, identity: &Identity) -> bool {
+    pub(super) fn is_known_to(&self, identity: &Identity, path: &str) -> bool {
         [Action::Pull, Action::Push, Action::Delete, Action::Admin]
             .into_iter()
-            .any(|action| self.rights.policy.allows(identity, action))
+            .any(|action| self.rights.policy.allows(identity, path, action))
     }
 
     /// Forgets clients that have not been seen for a while.
