@@ -35,7 +35,7 @@ pub async fn handle(gateway: &Gateway, draining: bool, request: &Request) -> Res
             request.path
         ))),
     };
-    answer.unwrap_or_else(|error| render(&error, Dialect::Museum))
+    answer.unwrap_or_else(|error| render(&error, Dialect::Museum, String::new))
 }
 
 fn not_allowed(request: &Request, allowed: &'static str) -> Error {

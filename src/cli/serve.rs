@@ -144,6 +144,11 @@ fn unpack_samples(data_dir: &Path) -> Result<()> {
 
 /// Says once, when every tenant has an index, what is served and what could not be reached.
 async fn announce(gateway: Arc<Gateway>) {
+    let noting = gateway.clone();
+    let note = tokio::task::spawn_blocking(move || api::web_folder_note(noting.config())).await;
+    if let Ok(Some(note)) = note {
+        warn!("{note}");
+    }
     gateway.settled().await;
     for tenant in gateway.tenants() {
         let snapshot = tenant.charts().snapshot();

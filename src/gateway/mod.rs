@@ -238,6 +238,16 @@ impl Gateway {
         }
     }
 
+    /// The gate of what belongs to no repository in the ChartMuseum service, such as its welcome page: the one tenant's rules
+    /// for the root decide.
+    pub fn admit_visitor(&self, identity: &Identity, action: Action) -> Result<()> {
+        let blanks = self.patterns.iter().map(|pattern| &pattern.blank);
+        match self.tenants.values().chain(blanks).next() {
+            Some(tenant) => tenant.policy().authorize(identity, "", action),
+            None => Err(self.absent("", identity)),
+        }
+    }
+
     /// Whether every tenant has published an index. Those of patterns are ready when the gateway listens.
     pub fn is_ready(&self) -> bool {
         self.tenants

@@ -17,6 +17,7 @@ pub mod filter;
 mod ingest;
 mod json;
 pub mod kept;
+mod listing;
 mod map;
 mod members;
 mod merge;

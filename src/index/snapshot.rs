@@ -183,6 +183,11 @@ impl Snapshot {
         self.inner.charts.iter().map(|(_, view)| view)
     }
 
+    /// How the index looks.
+    pub(super) fn style(&self) -> &Style {
+        &self.inner.style
+    }
+
     /// The members it was merged from.
     pub fn members(&self) -> &[Member] {
         &self.inner.members

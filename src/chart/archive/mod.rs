@@ -6,6 +6,7 @@
 //! Texts of errors are those of Helm's loader where it has one, because ChartMuseum's users know them
 //! (spec: clients.md §9, chartmuseum.md §1.5). Knows nothing about where archives are kept.
 
+mod contents;
 mod flaw;
 mod flow;
 mod members;
@@ -20,6 +21,7 @@ use std::io::{self, BufRead, BufReader, Read};
 
 use flate2::bufread::{GzDecoder, MultiGzDecoder};
 
+pub use self::contents::{File, Wanted, files};
 use self::flaw::Flaws;
 use self::members::Members;
 use self::tree::Tree;
@@ -118,6 +120,8 @@ fn read_archive(
         // ChartMuseum says `EOF` alone.
         [] => return Err(Error::invalid("EOF: the package is empty")),
         [0x1f, 0x8b, 8, ..] | [0x1f] | [0x1f, 0x8b] => {}
+        // Go wants the whole header before it looks at it.
+        short if short.len() < GZIP_HEADER => return Err(Error::invalid("unexpected EOF")),
         _ => return Err(Error::invalid("gzip: invalid header")),
     }
     if flaws.strictness() == Strictness::Stored {
@@ -200,7 +204,7 @@ impl Budget {
             .filter(|&left| left > 0)
             .ok_or_else(|| {
                 Error::invalid(format!(
-                    "decompressed chart is larger than the maximum size {}",
+                    "decompressed chart is larger than the maximum file size {}",
                     self.limits.total
                 ))
             })?;
@@ -219,6 +223,7 @@ impl Budget {
 }
 
 const MIB: u64 = 1024 * 1024;
+const GZIP_HEADER: usize = 10;
 
 #[cfg(test)]
 mod tests;

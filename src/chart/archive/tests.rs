@@ -510,7 +510,7 @@ fn limits_are_helms() {
         "a small package of {} bytes",
         bomb.len()
     );
-    refused(&bomb, "larger than the maximum size 104857600");
+    refused(&bomb, "larger than the maximum file size 104857600");
     // The same inside a packed subchart counts, too.
     let packed = (0..19)
         .fold(chart(), |tar, at| tar.file(&format!("app/{at}"), &mib5))
@@ -518,7 +518,7 @@ fn limits_are_helms() {
     let outer = (0..2).fold(chart(), |tar, at| {
         tar.file(&format!("app/charts/{at}.tgz"), &packed)
     });
-    refused(&outer.finish(), "larger than the maximum size 104857600");
+    refused(&outer.finish(), "larger than the maximum file size 104857600");
 }
 
 #[test]

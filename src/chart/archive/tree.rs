@@ -99,7 +99,8 @@ impl Tree {
         }
         if let Some((folder, _)) = self.folders.iter().find(|(_, has_chart)| !**has_chart) {
             return Err(Error::invalid(format!(
-                "error unpacking subchart {folder} in {}: Chart.yaml file is missing",
+                "error unpacking subchart {} in {}: Chart.yaml file is missing",
+                folder.strip_prefix("charts/").unwrap_or(folder),
                 metadata.name
             )));
         }

@@ -1,0 +1,210 @@
+//! What is inside a chart: its templates and its values, read from the archive wherever that comes from.
+
+use std::io::{self, Read};
+
+use bytes::{Buf as _, Bytes};
+use serde::Serialize;
+use tokio::sync::mpsc;
+
+use super::read::resolve;
+use crate::api::charts::published;
+use crate::chart::archive::{self, Limits, Wanted};
+use crate::chart::values;
+use crate::error::{Error, ErrorKind, Result};
+use crate::gateway::Tenant;
+use crate::http::{Body, Response, StatusCode, header};
+use crate::names::FileName;
+
+const VALUES: &str = "values.yaml";
+/// Bytes of templates and values that one answer may need; real charts with many resource definitions have about 5 MiB.
+const MAX_CONTENT: u64 = 32 << 20;
+/// Chunks of an archive between the connection that brings them and the thread that unpacks them.
+const CHUNKS: usize = 4;
+
+/// A template as Helm's own type is written: the content in base64.
+#[derive(Serialize)]
+struct Template {
+    name: String,
+    data: String,
+}
+
+#[derive(Serialize)]
+struct Contents {
+    templates: Option<Vec<Template>>,
+    values: Option<serde_json::Value>,
+}
+
+/// `GET /api/T/charts/<name>/<version>/templates`: the templates and the parsed values of the chart itself, not of its
+/// dependencies. Either is null where the chart has none.
+pub(in crate::api) async fn templates(
+    tenant: &Tenant,
+    name: &str,
+    version: &str,
+) -> Result<Response> {
+    let wanted = Wanted {
+        path: |path| path == VALUES || path.starts_with("templates/"),
+        files: usize::MAX,
+        bytes: MAX_CONTENT,
+    };
+    let contents = read(tenant, name, version, wanted, |files| {
+        let mut templates = Vec::new();
+        let mut values = None;
+        for (name, bytes) in files {
+            if name == VALUES {
+                values = Some(parse(&bytes)?);
+            } else {
+                let data = base64(&bytes);
+                templates.push(Template { name, data });
+            }
+        }
+        Ok(Contents {
+            templates: Some(templates).filter(|templates| !templates.is_empty()),
+            values,
+        })
+    })
+    .await?;
+    Ok(Response::json(StatusCode::OK, &contents))
+}
+
+/// `GET /api/T/charts/<name>/<version>/values`: values.yaml as it is in the chart, comments included.
+pub(in crate::api) async fn values(tenant: &Tenant, name: &str, version: &str) -> Result<Response> {
+    let wanted = Wanted {
+        path: |path| path == VALUES,
+        files: 1,
+        bytes: MAX_CONTENT,
+    };
+    let files = read(tenant, name, version, wanted, Ok).await?;
+    let (_, bytes) = files
+        .into_iter()
+        .next()
+        .ok_or_else(|| Error::not_found("values.yaml not found"))?;
+    Ok(Response::new(StatusCode::OK, Bytes::from(bytes))
+        .with_header(header::CONTENT_TYPE, "application/yaml"))
+}
+
+/// Reads files of a version's archive and makes something of them, off the async threads.
+async fn read<T: Send + 'static>(
+    tenant: &Tenant,
+    name: &str,
+    version: &str,
+    wanted: Wanted,
+    finish: impl FnOnce(Vec<archive::File>) -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let file = {
+        let (published, _) = published(tenant).await?;
+        let (_, found) = resolve(published.snapshot.chart(name), name, version)?;
+        FileName::parse(&found.entry.file_name())?
+    };
+    let artifact = tenant.charts().file(&file).await?;
+    let body = artifact.body(0..u64::MAX).await?;
+    let (sender, chunks) = mpsc::channel(CHUNKS);
+    let reader = Chunks {
+        chunks,
+        current: Bytes::new(),
+    };
+    let work = tokio::task::spawn_blocking(move || {
+        finish(archive::files(reader, &Limits::stored(), wanted)?)
+    });
+    feed(body, &sender).await;
+    drop(sender);
+    let done = work
+        .await
+        .map_err(|error| Error::internal("reading a chart ended early", error))?;
+    done.map_err(|error| match error.kind() {
+        // The request is fine; the package is not.
+        ErrorKind::Invalid => Error::new(
+            ErrorKind::Unsupported,
+            format!("`{file}` cannot be looked into: {}", error.message()),
+        ),
+        _ => error,
+    })
+}
+
+/// Hands over all of `body`, or as much as is wanted.
+async fn feed(body: Body, sender: &mpsc::Sender<Result<Bytes>>) {
+    match body {
+        Body::Stream(mut stream) => {
+            while let Some(chunk) = stream.next().await {
+                if sender.send(chunk).await.is_err() {
+                    return;
+                }
+            }
+        }
+        held => {
+            for piece in held.into_pieces() {
+                if sender.send(Ok(piece)).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// The receiving end: blocks while nothing has come.
+struct Chunks {
+    chunks: mpsc::Receiver<Result<Bytes>>,
+    current: Bytes,
+}
+
+impl Read for Chunks {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.current.is_empty() {
+            match self.chunks.blocking_recv() {
+                Some(chunk) => self.current = chunk.map_err(io::Error::other)?,
+                None => return Ok(0),
+            }
+        }
+        let length = buffer.len().min(self.current.len());
+        buffer[..length].copy_from_slice(&self.current[..length]);
+        self.current.advance(length);
+        Ok(length)
+    }
+}
+
+/// Parsed values; a chart with an empty file has an empty map.
+fn parse(bytes: &[u8]) -> Result<serde_json::Value> {
+    let text = std::str::from_utf8(bytes)
+        .map_err(|error| Error::invalid("values.yaml is not UTF-8").with_source(error))?;
+    Ok(match values::to_json(text)? {
+        serde_json::Value::Null => serde_json::json!({}),
+        other => other,
+    })
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for group in bytes.chunks(3) {
+        let word = group
+            .iter()
+            .fold(0_u32, |word, byte| word << 8 | u32::from(*byte))
+            << (8 * (3 - group.len()));
+        for place in 0..4 {
+            let index = (word >> (18 - 6 * place) & 63) as usize;
+            out.push(match place <= group.len() {
+                true => ALPHABET[index] as char,
+                false => '=',
+            });
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_of_every_length() {
+        for (bytes, text) in [
+            (&b""[..], ""),
+            (b"f", "Zg=="),
+            (b"fo", "Zm8="),
+            (b"foo", "Zm9v"),
+            (b"foob", "Zm9vYg=="),
+            (&[0xff, 0xfe, 0xfd, 0xfc], "//79/A=="),
+        ] {
+            assert_eq!(base64(bytes), text);
+        }
+    }
+}
