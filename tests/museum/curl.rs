@@ -82,7 +82,7 @@ fn curl_uploads_lists_and_deletes_in_every_form() {
             ("{\"deleted\":true}", 200),
         ),
         (
-            vec!["--data", "nonsense", &charts],
+            vec!["--data", "this is no package at all", &charts],
             ("{\"error\":\"gzip: invalid header\"}", 400),
         ),
         (

@@ -29,7 +29,7 @@ impl Which {
     pub(crate) fn rival() -> Option<Self> {
         let program = match std::env::var_os("CHARTGATE_CHARTMUSEUM") {
             Some(path) => PathBuf::from(path),
-            None => tools::find("chartmuseum-0.13.1/chartmuseum")?,
+            None => tools::chartmuseum()?,
         };
         let help = Command::new(&program)
             .arg("--help")
@@ -42,11 +42,6 @@ impl Which {
         } else {
             Self::Old(program)
         })
-    }
-
-    /// ChartMuseum 0.13.1, whatever it is compared with otherwise.
-    pub(crate) fn installed() -> Option<Self> {
-        tools::find("chartmuseum-0.13.1/chartmuseum").map(Self::Old)
     }
 
     /// Whether this is the program under test.

@@ -266,8 +266,6 @@ fn a_bucket_goes_there_and_back() {
     let Some(store) = Store::minio() else {
         return;
     };
-    let data = tempfile::tempdir().expect("a temporary folder");
-    let _ = data;
     there_and_back(&Storage::bucket(&store), "", &[], End::Asked);
 }
 

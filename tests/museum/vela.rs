@@ -66,7 +66,7 @@ const BOUNDARY: &str = "7581d0b997be6ff533966e605b39c5719b82ed3b3fdabde2fa8004d4
 
 #[test]
 fn the_library_sends_what_these_tests_send() {
-    let Some(plugin) = tools::find("cm-push/helm-cm-push") else {
+    let Some(plugin) = tools::cm_push() else {
         return;
     };
     let folder = tempfile::tempdir().expect("a temporary folder");

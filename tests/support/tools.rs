@@ -86,17 +86,22 @@ impl Helm {
         self.home.path()
     }
 
-    /// Installs a plugin: `program` runs as `helm NAME`, and fetches URLs with `protocol`.
-    pub(crate) fn install_plugin(&self, name: &str, program: &Path, protocol: &str) {
+    /// Installs a plugin: `program` runs as `helm NAME`, and fetches URLs with `protocol`. helm 4 takes a plugin in this form
+    /// for a command or for a downloader, not for both.
+    pub(crate) fn install_plugin(&self, name: &str, program: &Path, protocol: Option<&str>) {
         let folder = self.home.path().join("data/plugins").join(name);
         std::fs::create_dir_all(&folder).expect("a folder");
         let file = program.file_name().expect("a program's name");
         let file = file.to_str().expect("a UTF-8 name");
         std::os::unix::fs::symlink(program, folder.join(file)).expect("a link");
-        let text = format!(
-            "name: {name}\nversion: 0.0.0\nusage: {name}\ndescription: {name}\ncommand: $HELM_PLUGIN_DIR/{file}\n\
-             downloaders:\n- command: {file}\n  protocols: [{protocol}]\n"
+        let mut text = format!(
+            "name: {name}\nversion: 0.0.0\nusage: {name}\ndescription: {name}\ncommand: $HELM_PLUGIN_DIR/{file}\n"
         );
+        if let Some(protocol) = protocol {
+            text.push_str(&format!(
+                "downloaders:\n- command: {file}\n  protocols: [{protocol}]\n"
+            ));
+        }
         std::fs::write(folder.join("plugin.yaml"), text).expect("writing plugin.yaml");
     }
 
