@@ -28,6 +28,8 @@ mod process;
 mod requests;
 /// The front on real sockets: framing, limits, TLS, drain.
 mod server;
+/// Tenants by pattern: unknown names, the first push, restarts and reloads, permissions, bounds.
+mod tenants;
 /// The direction of imports, homes of building blocks, and what no text may say.
 mod tidy;
 /// What comes from upstreams, and every way in which it can go wrong.

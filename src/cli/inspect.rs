@@ -17,8 +17,12 @@ use crate::server;
 
 /// Prints the merged index of a tenant.
 pub(super) fn index(arguments: &args::Index) -> Result<(), Failure> {
-    let config = serve::read(arguments.config.as_deref())?;
-    let body = with_gateway(config, &arguments.tenant, |_, tenant| {
+    print_index(serve::read(arguments.config.as_deref())?, &arguments.tenant)
+}
+
+/// Prints the merged index of a tenant of `config`.
+pub(super) fn print_index(config: Config, tenant: &str) -> Result<(), Failure> {
+    let body = with_gateway(config, tenant, |_, tenant| {
         Ok(tenant.charts().snapshot().body())
     })?;
     print(&body)
@@ -38,7 +42,8 @@ pub(super) fn explain(arguments: &args::Explain) -> Result<(), Failure> {
     print(&Body::Bytes(text.into()))
 }
 
-fn print(body: &Body) -> Result<(), Failure> {
+/// Writes to standard output. A reader that has gone is no failure.
+pub(super) fn print(body: &Body) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     let written = match body {
         Body::Bytes(bytes) => out.write_all(bytes),

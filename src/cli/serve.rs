@@ -29,23 +29,56 @@ const FIRST_INDEXES: Duration = Duration::from_secs(30);
 /// How long the process waits at its end for work that no request needs.
 const STRAGGLERS: Duration = Duration::from_secs(5);
 
-/// Runs the gateway until it is told to stop.
-pub(super) fn run(arguments: &args::Serve) -> Result<(), Failure> {
+/// What to serve, and how to find out anew.
+pub(super) struct Plan {
+    pub(super) config: Config,
+    /// Reads the configuration again, and what it is called; `None`: it cannot have changed.
+    pub(super) reread: Option<(String, Reread)>,
+    /// Take the listening sockets over from the running process.
+    pub(super) upgrade: bool,
+    /// Whether requests of `/health` that went well are logged: probes ask every few seconds.
+    pub(super) log_health: bool,
+}
+
+/// Reads a configuration. Blocking.
+pub(super) type Reread = Arc<dyn Fn() -> Result<Config, Failure> + Send + Sync>;
+
+/// `chartgate serve`
+pub(super) fn command(arguments: &args::Serve) -> Result<(), Failure> {
     let config = configure(arguments)?;
-    if arguments.config.is_none() {
-        unpack_samples(&config.data_dir)?;
-    }
-    let runtime = server::runtime(&config.server)?;
-    let outcome = runtime.block_on(serve(config, arguments));
+    let reread: Option<(String, Reread)> = match &arguments.config {
+        Some(file) => {
+            let arguments = arguments.clone();
+            let read: Reread = Arc::new(move || configure(&arguments));
+            Some((file.display().to_string(), read))
+        }
+        None => {
+            unpack_samples(&config.data_dir)?;
+            None
+        }
+    };
+    run(Plan {
+        config,
+        reread,
+        upgrade: arguments.upgrade,
+        log_health: true,
+    })
+}
+
+/// Runs the gateway until it is told to stop.
+pub(super) fn run(plan: Plan) -> Result<(), Failure> {
+    let runtime = server::runtime(&plan.config.server)?;
+    let outcome = runtime.block_on(serve(plan));
     // Blocking work that is still under way is about caches; nobody waits for it.
     runtime.shutdown_timeout(STRAGGLERS);
     Ok(outcome?)
 }
 
-async fn serve(config: Config, arguments: &args::Serve) -> Result<()> {
+async fn serve(plan: Plan) -> Result<()> {
+    let config = plan.config;
     // Bound first: an address in use is told before anything else is touched, and clients queue instead of being refused.
     let options = ServerOptions {
-        upgrade: arguments.upgrade,
+        upgrade: plan.upgrade,
         upgrade_socket: Some(config.data_dir.join("upgrade.sock")),
         times: Times::of(&config.server),
     };
@@ -61,7 +94,8 @@ async fn serve(config: Config, arguments: &args::Serve) -> Result<()> {
     tokio::spawn(announce(gateway.clone()));
     let process = Arc::new(Process {
         gateway: ArcSwap::new(gateway),
-        arguments: arguments.clone(),
+        reread: plan.reread,
+        log_health: plan.log_health,
         control,
     });
     let (public, admin) = (
@@ -170,28 +204,26 @@ async fn announce(gateway: Arc<Gateway>) {
 /// The running gateway, and what it takes to build the next one.
 struct Process {
     gateway: ArcSwap<Gateway>,
-    arguments: args::Serve,
+    reread: Option<(String, Reread)>,
+    log_health: bool,
     control: Control,
 }
 
 #[async_trait]
 impl Hooks for Process {
     async fn reload(&self) {
-        let Some(file) = &self.arguments.config else {
+        let Some((name, read)) = &self.reread else {
             warn!("there is no configuration file to read again: the quick start runs");
             return;
         };
         let running = self.gateway.load_full();
-        match self.rebuild(&running).await {
+        match self.rebuild(&running, read.clone()).await {
             Ok(gateway) => {
                 self.gateway.store(gateway);
-                info!("reloaded `{}`", file.display());
+                info!("reloaded `{name}`");
             }
             Err(failure) => {
-                error!(
-                    "`{}` is not loaded, and the running configuration stays: {failure}",
-                    file.display()
-                );
+                error!("`{name}` is not loaded, and the running configuration stays: {failure}");
             }
         }
     }
@@ -204,9 +236,8 @@ impl Hooks for Process {
 }
 
 impl Process {
-    async fn rebuild(&self, running: &Gateway) -> Result<Arc<Gateway>, Failure> {
-        let arguments = self.arguments.clone();
-        let config = tokio::task::spawn_blocking(move || configure(&arguments))
+    async fn rebuild(&self, running: &Gateway, read: Reread) -> Result<Arc<Gateway>, Failure> {
+        let config = tokio::task::spawn_blocking(move || read())
             .await
             .map_err(|cause| Error::internal("reading the configuration ended early", cause))??;
         for (what, changed) in [
@@ -248,6 +279,9 @@ impl Handler for Public {
         // The route of `/metrics` itself is not counted there, nor what is no route.
         if gateway.config().museum.metrics && !matches!(route, "none" | "metrics") {
             count_as_chartmuseum(&gateway, route, request, outcome);
+        }
+        if route == "health" && outcome.status.is_success() && !self.0.log_health {
+            return;
         }
         info!(
             target: "chartgate::access",

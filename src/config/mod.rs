@@ -5,6 +5,7 @@
 
 mod auth;
 mod expand;
+mod leaves;
 mod mistakes;
 mod museum;
 mod resolve;
@@ -26,7 +27,8 @@ use std::time::Duration;
 
 use url::Url;
 
-pub use self::mistakes::{Mistake, Mistakes};
+pub use self::leaves::{Leaf, leaves};
+pub use self::mistakes::{Mistake, Mistakes, nearest};
 pub use self::museum::Museum;
 pub use self::sample::quick_start_files;
 pub use self::store::{Azblob, Cos, Etcd, Gcs, ObjectStore, Oss, Place, S3, Service, Store, Swift};

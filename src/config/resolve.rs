@@ -138,7 +138,25 @@ fn redis_url(section: &mut Section<'_>) -> Option<Secret> {
     check_redis_url(url.reveal())
         .map_err(|message| section.mistake(message))
         .ok()?;
-    Some(url)
+    let Some(password) = section.secret("password", "password_file").ok()? else {
+        return Some(url);
+    };
+    match with_password(url.reveal(), password.reveal()) {
+        Some(url) => Some(url),
+        None => {
+            section.mistake("`url` has credentials already; take `password` away or the ones in `url`");
+            None
+        }
+    }
+}
+
+/// A URL takes a password only with its special characters encoded, which is nothing to ask of whoever writes a secret.
+fn with_password(url: &str, password: &str) -> Option<Secret> {
+    let (scheme, rest) = url.split_once("://")?;
+    let password =
+        percent_encoding::utf8_percent_encode(password, percent_encoding::NON_ALPHANUMERIC);
+    let credentials = rest.split('/').next().is_some_and(|part| part.contains('@'));
+    (!credentials).then(|| Secret::new(format!("{scheme}://:{password}@{rest}")))
 }
 
 fn check_redis_url(text: &str) -> Result<(), String> {

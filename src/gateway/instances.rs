@@ -1,13 +1,15 @@
 //! Tenants of patterns, made when they are first used.
 //!
 //! ```text
-//! no upload rules            -> the pattern's blank tenant under the asked path
-//! reading, nothing held      -> the same, with the store beside it: nothing is kept of the name
+//! no uploads are taken             -> the pattern's blank tenant under the asked path
+//! reading where there is no folder -> the same: nothing is opened
+//! reading, nothing held            -> the same, with the store beside it
 //! reading what is held, or writing -> a tenant with an index of its own, until it holds nothing and nobody uses it
 //! ```
 //!
 //! The gate has decided about permission and rate before anything here is asked.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +19,7 @@ use super::holdings::Held;
 use super::pattern::Pattern;
 use super::slots::{Slot, Slots};
 use super::{Gateway, Tenant};
-use crate::config::Action;
+use crate::config::{Action, Config};
 use crate::error::{Error, Result};
 use crate::names::TenantPath;
 use crate::repository::Freshness;
@@ -98,6 +100,10 @@ impl Gateway {
         if let Some(tenant) = open.as_ref().and_then(|open| open.tenant.get()) {
             return Ok(tenant.clone());
         }
+        let reads_alike = action == Action::Pull && pattern.shares_its_index();
+        if reads_alike && open.is_none() && has_no_folder(&self.config, path).await {
+            return Ok(Arc::new(pattern.blank.under(path.clone(), None)));
+        }
         let held = {
             let _one_of_few = self
                 .instances
@@ -108,7 +114,7 @@ impl Gateway {
             let progress: super::Progress = Arc::new(|_, _| {});
             Held::open(&self.holdings, path, &self.config, &self.shared, &progress).await?
         };
-        if action == Action::Pull && pattern.shares_its_index() && holds_nothing(&held).await {
+        if reads_alike && holds_nothing(&held).await {
             let part = super::HostedPart {
                 store: held.store.clone(),
                 rules: rules.clone(),
@@ -167,6 +173,17 @@ impl Gateway {
             && new.config == old.config
             && self.config.server.context_path == previous.config.server.context_path
             && self.config.museum.strict == previous.config.museum.strict
+    }
+}
+
+/// Whether uploads are kept in folders, and `path` has none: one look, where opening a store takes several and a watch.
+async fn has_no_folder(config: &Config, path: &TenantPath) -> bool {
+    let Some(root) = config.store.root() else {
+        return false;
+    };
+    match tokio::fs::metadata(root.join(path.as_str())).await {
+        Ok(metadata) => !metadata.is_dir(),
+        Err(error) => matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory),
     }
 }
 

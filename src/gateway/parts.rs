@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::{Gateway, Progress, Shared};
 use crate::config::Config;
@@ -44,6 +44,11 @@ pub(super) async fn open_store(
     if !problems.is_empty() {
         warn!(tenant.name = %path, "{} packages of `{path}` cannot be read and are not listed; the report of the tenant names them", problems.len());
     }
-    info!(tenant.name = %path, versions = store.versions(), "opened the hosted store of `{path}`");
+    if store.versions() == 0 {
+        // Anybody may ask for tenants of a pattern, and most names hold nothing.
+        debug!(tenant.name = %path, "opened the hosted store of `{path}`, which is empty");
+    } else {
+        info!(tenant.name = %path, versions = store.versions(), "opened the hosted store of `{path}`");
+    }
     Ok(store)
 }

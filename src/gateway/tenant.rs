@@ -228,7 +228,7 @@ impl Tenant {
         HostedRepository::file(&self.hosted()?.store, file).await
     }
 
-    /// Whether `identity` may do anything here.
+    /// Whether `identity` may do anything in the tenant at `path`: this one, or one of its pattern.
     pub(super) fn is_known_to(&self, identity: &Identity, path: &str) -> bool {
         [Action::Pull, Action::Push, Action::Delete, Action::Admin]
             .into_iter()
