@@ -22,6 +22,8 @@ mod gateway_faults;
 mod objects;
 /// Helm lists through the gateway what it lists from the raw index, with the same digests and bytes.
 mod oracle;
+/// The ChartMuseum API of native tenants: merged with upstreams, at any depth.
+mod museum_api;
 /// Commands and exit codes, reload, drain and hand-over.
 mod process;
 /// Requests that no decent client sends.

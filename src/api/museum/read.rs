@@ -109,3 +109,7 @@ fn listed(
     };
     with_freshness(response, freshness)
 }
+
+#[cfg(test)]
+#[path = "read_tests.rs"]
+mod tests;

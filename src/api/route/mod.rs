@@ -10,7 +10,7 @@ mod strict;
 
 use self::strict::Depth;
 use crate::config::Config;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::http::Method;
 use crate::names::FileName;
 
@@ -236,9 +236,7 @@ impl<'a> Routes<'a> {
         }
         let parsed = self.read(method, path);
         match (self.strict, parsed) {
-            (Some(_), Err(error)) if error.kind() != ErrorKind::NotFound => {
-                Err(Error::not_found("not found").with_source(error))
-            }
+            (Some(_), Err(error)) => Err(Error::not_found("not found").with_source(error)),
             (_, parsed) => parsed,
         }
     }

@@ -82,15 +82,17 @@ fn split<'a, 's>(depth: Depth, segments: &'a [&'s str]) -> Option<(&'a [&'s str]
             let (repository, rest) = segments.split_at_checked(depth)?;
             Some((repository, below_repository(rest)?))
         }
-        // The shape that comes first wins, so `a/charts/charts` lists the repository `a/charts`.
+        // The shape that comes first wins, so `a/charts/charts` lists the repository `a/charts`; that of `prov` is the last.
         Depth::Dynamic if is_api => {
             let after = &segments[1..];
-            let fits = |length: &usize| {
+            let fits = |length: usize| {
                 let (repository, rest) =
-                    after.split_at_checked(after.len().checked_sub(*length)?)?;
-                Some((repository, Rest::Api(Api::of(rest)?)))
+                    after.split_at_checked(after.len().checked_sub(length)?)?;
+                Some((repository, Api::of(rest)?))
             };
-            [1, 2, 3, 4].iter().find_map(fits)
+            let charts = |length: &usize| fits(*length).filter(|(_, api)| *api != Api::Provenance);
+            let (repository, api) = [1, 2, 3, 4].iter().find_map(charts).or_else(|| fits(1))?;
+            Some((repository, Rest::Api(api)))
         }
         Depth::Dynamic => match segments {
             [repository @ .., "index.yaml"] => Some((repository, Rest::Index)),

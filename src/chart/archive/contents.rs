@@ -80,3 +80,75 @@ fn collect(source: &mut dyn Read, limits: &Limits, wanted: Wanted) -> Result<Vec
 }
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::Tar;
+    use super::*;
+
+    const ALL: Wanted = Wanted {
+        path: |path| path == "values.yaml" || path.starts_with("templates/"),
+        files: usize::MAX,
+        bytes: 100,
+    };
+
+    fn chart() -> Vec<u8> {
+        let tar = Tar::default()
+            .file("x/Chart.yaml", "name: x")
+            .file("x/templates/b.yaml", "bb")
+            .file("x/charts/sub/values.yaml", "no: no")
+            .file("x/charts/sub/templates/n.yaml", "no: no")
+            .file("x/values.yaml", "\u{feff}# why\na: 1\n")
+            .file("x/templates/tests/a.yaml", "")
+            .file("x/README.md", "read me");
+        tar.finish()
+    }
+
+    fn found(archive: &[u8], wanted: Wanted) -> Result<Vec<(String, String)>> {
+        let files = files(archive, &Limits::stored(), wanted)?;
+        let text = |(name, bytes)| (name, String::from_utf8(bytes).expect("text"));
+        Ok(files.into_iter().map(text).collect())
+    }
+
+    #[test]
+    fn wanted_files_of_the_chart_itself_in_order() {
+        let expected = [
+            ("templates/b.yaml", "bb"),
+            ("values.yaml", "# why\na: 1\n"),
+            ("templates/tests/a.yaml", ""),
+        ];
+        let expected = expected.map(|(name, text)| (name.to_owned(), text.to_owned()));
+        assert_eq!(found(&chart(), ALL).expect("files"), expected);
+        let values = Wanted {
+            path: |path| path == "values.yaml",
+            files: 1,
+            ..ALL
+        };
+        assert_eq!(found(&chart(), values).expect("files"), expected[1..2]);
+        let none = Wanted {
+            path: |path| path == "none",
+            ..ALL
+        };
+        assert_eq!(found(&chart(), none).expect("nothing"), []);
+    }
+
+    #[test]
+    fn more_than_is_wanted_is_refused_and_not_held() {
+        let few = Wanted { bytes: 3, ..ALL };
+        let error = found(&chart(), few).expect_err("too many");
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        // The size that a header promises is judged before anything is read.
+        let bomb = Tar::default().header(tar::EntryType::Regular, "x/values.yaml", 1 << 40);
+        assert!(found(&bomb.finish(), ALL).is_err());
+    }
+
+    #[test]
+    fn broken_archives_are_errors() {
+        let whole = chart();
+        for cut in [0, 5, whole.len() / 2] {
+            let error = found(&whole[..cut], ALL);
+            assert!(error.is_err() || cut == 0, "{cut}");
+        }
+        assert!(found(b"not an archive at all", ALL).is_err());
+    }
+}
