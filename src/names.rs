@@ -260,6 +260,68 @@ mod tests {
     }
 
     #[test]
+    fn any_name_but_those_that_lead_elsewhere() {
+        for good in [
+            "", "api", "charts", "health", "v2/x", "org 1/ü", "-", "a..b", "...", ".git", "a:b",
+        ] {
+            let path = TenantPath::parse_any(good).expect(good);
+            assert_eq!(path.as_str(), good);
+        }
+        assert_eq!(&**TenantPath::parse_any("/").expect("root").label(), "/");
+        let long = "a".repeat(256);
+        let deep = vec!["abcdefg"; 130].join("/");
+        for bad in [
+            ".",
+            "..",
+            "a/..",
+            "a//b",
+            "a/",
+            "//a",
+            "a\\b",
+            "a\0",
+            "a\nb",
+            ".chartgate",
+            "a/.ChartGate/tmp",
+            &long,
+            &deep,
+        ] {
+            assert!(TenantPath::parse_any(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn patterns_fit_by_depth_and_literal_part() {
+        for (pattern, fits, fits_not) in [
+            ("*", &["a", "api"][..], &["", "a/b"][..]),
+            ("*/*", &["a/b"], &["a", "a/b/c"]),
+            (
+                "team/*",
+                &["team/a"],
+                &["team", "other/a", "team/a/b", "teams/a"],
+            ),
+            (
+                "/team/**",
+                &["team", "team/a", "team/a/b"],
+                &["", "teams", "other"],
+            ),
+            ("**", &["", "a", "a/b/c"], &[]),
+        ] {
+            let pattern = TenantPattern::parse(pattern).expect(pattern);
+            for path in fits {
+                assert!(pattern.fits(path), "{pattern} {path}");
+            }
+            for path in fits_not {
+                assert!(!pattern.fits(path), "{pattern} {path}");
+            }
+        }
+        for bad in [
+            "", "a", "a*", "**/*", "*/a", "a/**/b", "api/*", "a//*", "../*", "*a", "***",
+        ] {
+            assert!(TenantPattern::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn file_names_are_one_safe_segment() {
         let prov = FileName::parse("nginx-1.0.0+a.tgz.prov").expect("prov");
         assert!(prov.is_provenance());

@@ -473,3 +473,57 @@ fn a_client_that_never_ends_its_request_is_left() {
         assert!(!answer.starts_with("HTTP/1.1 2"), "{answer}");
     }
 }
+
+#[test]
+fn pushes_to_new_tenants_survive_each_other_readers_and_reloads() {
+    const WRITERS: usize = 6;
+    const VERSIONS: usize = 12;
+    let mut config = open(&["*"]);
+    let gateway = Gateway::start(config.clone());
+    config["server"] =
+        json!({"http": gateway.http.to_string(), "admin": gateway.admin.to_string()});
+    config["data_dir"] = json!(gateway.data());
+    let reloads = || gateway.log().matches("reloaded `").count();
+    std::thread::scope(|scope| {
+        for writer in 0..WRITERS {
+            let gateway = &gateway;
+            scope.spawn(move || {
+                // All write to one tenant that is new, and each to new ones of its own.
+                for version in 0..VERSIONS {
+                    let version = format!("{version}.{writer}.0");
+                    push(gateway, "shared", "app", &version).expect(201);
+                    let seen = gateway.index("shared").to_string();
+                    assert!(
+                        seen.contains(&format!("\"{version}\"")),
+                        "{version} is not shown"
+                    );
+                    let own = format!("w{writer}-{version}");
+                    push(gateway, &own, "app", &version).expect(201);
+                    assert_eq!(charts(gateway, &own), ["app"]);
+                }
+            });
+        }
+        for reload in 1..=6 {
+            // Every other one changes what indexes look like, so that none is taken over.
+            config["tenants"]["*"]["index"] = json!({"keep": 100 * (reload % 2)});
+            gateway.configure(&config);
+            gateway.signal("HUP");
+            until("the reload", Duration::from_secs(30), || {
+                (reloads() >= reload).then_some(())
+            });
+        }
+    });
+    let index = gateway.index("shared");
+    let versions = index["entries"]["app"].as_array().map_or(0, Vec::len);
+    assert_eq!(versions, WRITERS * VERSIONS);
+    let listed = gateway.admin("/tenants").expect(200).json();
+    let ready = |line: &Value| line["ready"] == json!(true) && line["charts"] == json!(1);
+    assert!(
+        listed["tenants"]
+            .as_array()
+            .expect("tenants")
+            .iter()
+            .all(ready),
+        "{listed}"
+    );
+}

@@ -3,7 +3,7 @@
 //! Successive configurations that keep uploads in the same place share them, so that a folder has one writer in this process
 //! also while an old configuration still answers its last requests, and whether a tenant has its own key or fits a pattern.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::{OnceCell, oneshot};
@@ -14,8 +14,8 @@ use super::{Progress, Shared, parts};
 use crate::config::Config;
 use crate::error::Result;
 use crate::names::TenantPath;
-use crate::repository::ChartRepository;
 use crate::repository::hosted::HostedRepository;
+use crate::repository::{ChartRepository, Group};
 use crate::store::Hosted;
 
 /// How often hosted folders are looked at for files that others put there.
@@ -28,6 +28,8 @@ pub(super) type Holdings = Slots<Holding>;
 #[derive(Debug, Default)]
 pub(super) struct Holding {
     opened: OnceCell<Opened>,
+    /// The indexes that show what is in it: several while one configuration takes over from another.
+    readers: Mutex<Vec<Weak<Group>>>,
 }
 
 #[derive(Debug)]
@@ -43,7 +45,7 @@ struct Opened {
 pub(super) struct Held {
     pub(super) store: Arc<Hosted>,
     pub(super) repository: Arc<dyn ChartRepository>,
-    _holding: Arc<Holding>,
+    holding: Arc<Holding>,
 }
 
 impl Held {
@@ -75,8 +77,32 @@ impl Held {
         Ok(Self {
             store: opened.store.clone(),
             repository: opened.repository.clone(),
-            _holding: holding.clone(),
+            holding: holding.clone(),
         })
+    }
+
+    /// Notes that `group` shows what is in the store. Before its first publishing, so that no change falls in between.
+    pub(super) fn is_shown_by(&self, group: &Arc<Group>) {
+        let mut readers = self.holding.readers();
+        readers.retain(|reader| reader.strong_count() > 0);
+        readers.push(Arc::downgrade(group));
+    }
+
+    /// Makes every index that shows the store show what is in it now.
+    ///
+    /// Also those of a configuration that takes over at this moment: what was acknowledged by the old one must be seen by
+    /// whoever asks the new one next.
+    pub(super) async fn publish(&self) -> Result<()> {
+        let readers: Vec<_> = self
+            .holding
+            .readers()
+            .iter()
+            .filter_map(Weak::upgrade)
+            .collect();
+        for reader in readers {
+            reader.publish().await?;
+        }
+        Ok(())
     }
 
     /// Whether nothing is kept here, as far as is known.
@@ -86,6 +112,10 @@ impl Held {
 }
 
 impl Holding {
+    fn readers(&self) -> MutexGuard<'_, Vec<Weak<Group>>> {
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Writes what is pending to disk.
     pub(super) async fn flush(&self) {
         let Some(opened) = self.opened.get() else {

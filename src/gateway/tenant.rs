@@ -144,6 +144,9 @@ impl Tenant {
         }
         let style = style(&config.index, &path, whole);
         let charts = Group::new(path.clone(), members, style, shared.clock.clone());
+        if let Some(held) = &held {
+            held.is_shown_by(&charts);
+        }
         let publisher = tokio::spawn(charts.clone().run()).abort_handle();
         let hosted = held.as_ref().zip(config.hosted.as_ref());
         Self {
@@ -181,6 +184,16 @@ impl Tenant {
     /// Its charts: all members merged.
     pub fn charts(&self) -> &Arc<Group> {
         &self.charts
+    }
+
+    /// Makes the next read show what was stored or removed here, whichever configuration answers it.
+    ///
+    /// To be awaited after each write, before it is acknowledged.
+    pub async fn publish(&self) -> Result<()> {
+        match &self.held {
+            Some(held) => held.publish().await,
+            None => self.charts.publish().await,
+        }
     }
 
     /// Its access rules.

@@ -68,7 +68,7 @@ pub(in crate::api) async fn delete(tenant: &Tenant, name: &str, version: &str) -
         ));
     }
     hosted.store.delete(name, version).await?;
-    tenant.charts().publish().await?;
+    tenant.publish().await?;
     Ok(Response::json(
         StatusCode::OK,
         &serde_json::json!({ "deleted": true }),
@@ -103,7 +103,7 @@ async fn put_provenance(
 }
 
 async fn saved(tenant: &Tenant) -> Result<Response> {
-    tenant.charts().publish().await?;
+    tenant.publish().await?;
     Ok(Response::json(
         StatusCode::CREATED,
         &serde_json::json!({ "saved": true }),
