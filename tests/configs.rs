@@ -596,6 +596,8 @@ fn strict_mode_takes_each_depth() {
     for key in ["/", "'*'", "'*/*'", "'*/*/*'", "'**'"] {
         let text = format!("chartmuseum: {{strict: true}}\ntenants: {{{key}: {{hosted: true}}}}");
         assert!(parse(&text).expect(key).museum.strict);
+    }
+}
 
 /// Every service, with as few keys as it takes.
 const STORES: &[&str] = &[

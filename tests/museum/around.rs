@@ -115,6 +115,11 @@ fn the_operators_own_page_takes_its_place() {
     pair.get_unlike(&WELCOME_PAGE, "/").expect(200);
 }
 
+/// The file as Artifact Hub reads it.
+fn hub_id(reply: &Reply) -> serde_json::Value {
+    serde_yaml::from_slice(&reply.body).expect("YAML")
+}
+
 #[test]
 fn artifact_hub_finds_its_file() {
     let pair = Pair::newer(
@@ -122,7 +127,7 @@ fn artifact_hub_finds_its_file() {
         &["--depth", "1", "--artifact-hub-repo-id", "org1=ref-id"],
     );
     let reply = pair.get("/org1/artifacthub-repo.yml").expect(200);
-    assert_eq!(reply.text(), "repositoryID: ref-id\n");
+    assert_eq!(hub_id(&reply), json!({"repositoryID": "ref-id"}));
     assert_eq!(kind(&reply), "application/x-yaml");
     let reply = pair.get("/org2/artifacthub-repo.yml").expect(404);
     assert_eq!(
@@ -133,7 +138,7 @@ fn artifact_hub_finds_its_file() {
     let flags = ["--artifact-hub-repo-id", "1234"];
     let pair = Pair::newer(|_| (), &flags);
     let reply = pair.get("/artifacthub-repo.yml").expect(200);
-    assert_eq!(reply.text(), "repositoryID: \"1234\"\n");
+    assert_eq!(hub_id(&reply), json!({"repositoryID": "1234"}));
 
     let flags = [
         "--depth",
@@ -144,14 +149,10 @@ fn artifact_hub_finds_its_file() {
         "c/d=two",
     ];
     let pair = Pair::newer(|_| (), &flags);
-    assert_eq!(
-        pair.get("/a/b/artifacthub-repo.yml").text(),
-        "repositoryID: one\n"
-    );
-    assert_eq!(
-        pair.get("/c/d/artifacthub-repo.yml").text(),
-        "repositoryID: two\n"
-    );
+    for (path, id) in [("a/b", "one"), ("c/d", "two")] {
+        let reply = pair.get(&format!("/{path}/artifacthub-repo.yml"));
+        assert_eq!(hub_id(&reply), json!({"repositoryID": id}));
+    }
     pair.get("/artifacthub-repo.yml").expect(404);
     pair.get("/e/f/artifacthub-repo.yml").expect(404);
 }

@@ -363,3 +363,27 @@ pub(crate) static METRICS_SLASH: Difference = Difference {
     theirs: Theirs::Answers(&[(301, "metrics")]),
     applies: Applies::Before016,
 };
+
+/// `/y`, `other/y`, `x/./y`
+pub(crate) static UNCLEAN_NAMES: Difference = Difference {
+    name: "names of files in packages are clean and in one folder",
+    why: "no tool writes others, and what unpacks them may not be as careful",
+    theirs: Theirs::Answers(&[(201, "saved")]),
+    applies: Applies::Always,
+};
+
+/// DELETE of a version in a file with another name.
+pub(crate) static DELETED_BY_VERSION: Difference = Difference {
+    name: "a version is deleted whatever its file is called",
+    why: "ChartMuseum looks for the canonical name, and such a version can never be deleted",
+    theirs: Theirs::Answers(&[(404, "no such file or directory")]),
+    applies: Applies::Always,
+};
+
+/// The URL of a version in a file with another name.
+pub(crate) static CANONICAL_URLS: Difference = Difference {
+    name: "a version's URL has the canonical name",
+    why: "both names are served; see ARCHITECTURE.md",
+    theirs: Theirs::Answers(&[(200, "whatever.tgz")]),
+    applies: Applies::Always,
+};

@@ -346,9 +346,11 @@ fn gen_index_prints_the_index_and_ends() {
         let output = which.run(&flags);
         assert_eq!(output.status.code(), Some(0), "{which:?}: {output:?}");
         let text = String::from_utf8(output.stdout).expect("text");
-        let at = text
-            .find("apiVersion:")
-            .or_else(|| text.find('{'))
+        // ChartMuseum's log goes to the same place.
+        let at = ["apiVersion", "\"apiVersion", "{\"apiVersion"]
+            .iter()
+            .find_map(|start| text.match_indices(start).find(|(at, _)| text[..*at].is_empty() || text[..*at].ends_with('\n')))
+            .map(|(at, _)| at)
             .expect("an index");
         printed.push(strict(&text.as_bytes()[at..])["entries"].clone());
     }

@@ -3,8 +3,9 @@
 use std::io::Write as _;
 
 /// A chart package under construction.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Package {
+    top: String,
     entries: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
@@ -21,14 +22,27 @@ impl Package {
         .file("README.md", "text\n")
     }
 
-    /// A package whose only file is this Chart.yaml.
+    /// A package whose only file is this Chart.yaml, in a folder of the chart's name.
     pub(crate) fn of(chart_yaml: &str) -> Self {
-        Self::default().file("Chart.yaml", chart_yaml)
+        let name = chart_yaml
+            .lines()
+            .find_map(|line| line.trim_start_matches('\u{feff}').strip_prefix("name: "))
+            .filter(|name| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'));
+        Self::in_folder(name.unwrap_or("x")).file("Chart.yaml", chart_yaml)
+    }
+
+    /// An archive of nothing, whose files go into the folder `top`.
+    pub(crate) fn in_folder(top: &str) -> Self {
+        Self {
+            top: top.to_owned(),
+            entries: Vec::new(),
+        }
     }
 
     /// Adds a file below the top folder.
     pub(crate) fn file(self, path: &str, content: impl AsRef<[u8]>) -> Self {
-        self.entry(&format!("top/{path}"), content)
+        let name = format!("{}/{path}", self.top);
+        self.entry(&name, content)
     }
 
     /// Adds an entry under exactly this name (at most 100 bytes, which may be a name that no decent tool writes).

@@ -304,7 +304,9 @@ fn disagreement(call: &Call, ours: &Reply, theirs: &Reply, fields: Fields) -> Op
 /// A body as it is compared: documents by meaning and without their times, everything else by bytes.
 fn content(reply: &Reply) -> Result<Value, Vec<u8>> {
     let kind = reply.header("content-type").unwrap_or_default();
-    let mut value = if kind.starts_with("application/json") {
+    let mut value = if reply.body.is_empty() {
+        return Err(Vec::new());
+    } else if kind.starts_with("application/json") {
         serde_json::from_slice(&reply.body).map_err(|_| reply.body.clone())?
     } else if kind == "application/x-yaml" {
         serde_yaml::from_slice(&reply.body).map_err(|_| reply.body.clone())?
