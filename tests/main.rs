@@ -4,6 +4,8 @@
 mod suites;
 mod support;
 
+/// ChartMuseum's cases, its clients, and the way back to it.
+mod museum;
 /// What is fetched once and kept: coalescing, verification, eviction, restarts and crashes.
 mod cache;
 /// Encodings, conditional requests, ranges, reserved names and rates over HTTP.

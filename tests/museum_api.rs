@@ -258,7 +258,13 @@ fn a_chart_that_cannot_be_fetched_or_read_is_told_so() {
 fn unchanged_answers_are_not_sent_again() {
     let site = upstream();
     let gateway = gateway(&site, &json!({}));
-    for path in ["", "/web", "/web/latest"] {
+    for path in [
+        "",
+        "/web",
+        "/web/latest",
+        "/web/latest/values",
+        "/web/latest/templates",
+    ] {
         let path = format!("/api/deep/er/charts{path}");
         let first = gateway.get(&path).expect(200);
         let etag = first.header("etag").expect("a tag").to_owned();

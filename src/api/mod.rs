@@ -46,17 +46,18 @@ pub async fn handle(gateway: &Gateway, request: &Request, body: &mut dyn Request
     };
     // Set nowhere else, so it cannot be taken.
     let _ = request.account.set(account);
-    let is_api = routes.is_api(&request.path);
+    let museum = &gateway.config().museum;
+    let is_api = (answer.is_err() || museum.cors_origin.is_some()) && routes.is_api(&request.path);
     let response = answer.unwrap_or_else(|failure| {
         log_failure(request, &failure);
         let dialect = match () {
-            () if gateway.config().museum.strict => Dialect::Strict(route.as_ref()),
+            () if museum.strict => Dialect::Strict(route.as_ref()),
             () if is_api => Dialect::Museum,
             () => Dialect::Plain,
         };
         render(&failure, dialect, || challenge(gateway, route.as_ref()))
     });
-    match &gateway.config().museum.cors_origin {
+    match &museum.cors_origin {
         Some(origin) if is_api => cors::allow(response, origin),
         _ => response,
     }
@@ -123,8 +124,12 @@ async fn steps(
         Route::Version { name, version, .. } => {
             museum::version(&tenant, name, version, request).await
         }
-        Route::Templates { name, version, .. } => museum::templates(&tenant, name, version).await,
-        Route::Values { name, version, .. } => museum::values(&tenant, name, version).await,
+        Route::Templates { name, version, .. } => {
+            museum::templates(&tenant, name, version, request).await
+        }
+        Route::Values { name, version, .. } => {
+            museum::values(&tenant, name, version, request).await
+        }
         Route::Upload { .. } => museum::upload(&tenant, museum, request, body).await,
         Route::UploadProvenance { .. } => museum::upload_provenance(&tenant, request, body).await,
         Route::Delete { name, version, .. } => museum::delete(&tenant, name, version).await,

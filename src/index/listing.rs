@@ -116,7 +116,7 @@ mod tests {
     use super::super::{Member, SourceIndex, Style};
     use super::*;
 
-    fn snapshot(style: Style) -> Snapshot {
+    fn snapshot(style: &Style) -> Snapshot {
         let entries = [
             ("app", "2.0.0"),
             ("app", "1.0.0+x"),
@@ -134,7 +134,7 @@ mod tests {
             index: Arc::new(SourceIndex::from_entries(entries)),
             reserves_names: true,
         };
-        Snapshot::merge(&[member], &style, None, Timestamp::UNIX_EPOCH)
+        Snapshot::merge(&[member], style, None, Timestamp::UNIX_EPOCH)
     }
 
     async fn text(body: Body) -> Value {
@@ -156,7 +156,7 @@ mod tests {
 
     #[tokio::test]
     async fn every_style_lists_the_same_as_the_json_index() {
-        let index = text(snapshot(Style::default()).body()).await;
+        let index = text(snapshot(&Style::default()).body()).await;
         for format in [Format::Json, Format::Yaml] {
             for fields in [Fields::Full, Fields::Slim] {
                 let style = Style {
@@ -164,7 +164,7 @@ mod tests {
                     fields,
                     ..Style::default()
                 };
-                for snapshot in [snapshot(style.clone()), snapshot(style).compact()] {
+                for snapshot in [snapshot(&style), snapshot(&style).compact()] {
                     assert_eq!(text(snapshot.list(0, usize::MAX)).await, index["entries"]);
                     for (name, versions) in index["entries"].as_object().expect("charts") {
                         let chart = snapshot.chart(name).expect("a chart");
@@ -184,7 +184,7 @@ mod tests {
     #[tokio::test]
     async fn pages_are_cut_from_the_names_in_order() {
         for format in [Format::Json, Format::Yaml] {
-            let snapshot = snapshot(Style {
+            let snapshot = snapshot(&Style {
                 format,
                 ..Style::default()
             });

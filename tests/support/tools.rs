@@ -86,8 +86,32 @@ impl Helm {
         self.home.path()
     }
 
+    /// Installs a plugin: `program` runs as `helm NAME`, and fetches URLs with `protocol`. helm 4 takes a plugin in this form
+    /// for a command or for a downloader, not for both.
+    pub(crate) fn install_plugin(&self, name: &str, program: &Path, protocol: Option<&str>) {
+        let folder = self.home.path().join("data/plugins").join(name);
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let file = program.file_name().expect("a program's name");
+        let file = file.to_str().expect("a UTF-8 name");
+        std::os::unix::fs::symlink(program, folder.join(file)).expect("a link");
+        let mut text = format!(
+            "name: {name}\nversion: 0.0.0\nusage: {name}\ndescription: {name}\ncommand: $HELM_PLUGIN_DIR/{file}\n"
+        );
+        if let Some(protocol) = protocol {
+            text.push_str(&format!(
+                "downloaders:\n- command: {file}\n  protocols: [{protocol}]\n"
+            ));
+        }
+        std::fs::write(folder.join("plugin.yaml"), text).expect("writing plugin.yaml");
+    }
+
     /// Runs a command to its end.
     pub(crate) fn run(&self, arguments: &[&str]) -> Output {
+        self.run_with(&[], arguments)
+    }
+
+    /// Runs a command with these variables in its environment.
+    pub(crate) fn run_with(&self, environment: &[(&str, &str)], arguments: &[&str]) -> Output {
         let home = self.home.path();
         Command::new(&self.program)
             .args(arguments)
@@ -101,6 +125,7 @@ impl Helm {
             .env_remove("http_proxy")
             .env_remove("https_proxy")
             .env_remove("KUBECONFIG")
+            .envs(environment.iter().copied())
             .output()
             .expect("running helm")
     }

@@ -12,7 +12,8 @@ use crate::chart::archive::{self, Limits, Wanted};
 use crate::chart::values;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::Tenant;
-use crate::http::{Body, Response, StatusCode, header};
+use crate::http::conditional::not_modified;
+use crate::http::{Body, Request, Response, StatusCode, header};
 use crate::names::FileName;
 
 const VALUES: &str = "values.yaml";
@@ -40,13 +41,18 @@ pub(in crate::api) async fn templates(
     tenant: &Tenant,
     name: &str,
     version: &str,
+    request: &Request,
 ) -> Result<Response> {
+    let package = find(tenant, name, version, "templates").await?;
+    if let Some(unchanged) = package.unchanged(request) {
+        return Ok(unchanged);
+    }
     let wanted = Wanted {
         path: |path| path == VALUES || path.starts_with("templates/"),
         files: usize::MAX,
         bytes: MAX_CONTENT,
     };
-    let contents = read(tenant, name, version, wanted, |files| {
+    let contents = read(tenant, &package.file, wanted, |files| {
         let mut templates = Vec::new();
         let mut values = None;
         for (name, bytes) in files {
@@ -63,39 +69,76 @@ pub(in crate::api) async fn templates(
         })
     })
     .await?;
-    Ok(Response::json(StatusCode::OK, &contents))
+    Ok(package.describe(Response::json(StatusCode::OK, &contents)))
 }
 
 /// `GET /api/T/charts/<name>/<version>/values`: values.yaml as it is in the chart, comments included.
-pub(in crate::api) async fn values(tenant: &Tenant, name: &str, version: &str) -> Result<Response> {
+pub(in crate::api) async fn values(
+    tenant: &Tenant,
+    name: &str,
+    version: &str,
+    request: &Request,
+) -> Result<Response> {
+    let package = find(tenant, name, version, "values").await?;
+    if let Some(unchanged) = package.unchanged(request) {
+        return Ok(unchanged);
+    }
     let wanted = Wanted {
         path: |path| path == VALUES,
         files: 1,
         bytes: MAX_CONTENT,
     };
-    let files = read(tenant, name, version, wanted, Ok).await?;
+    let files = read(tenant, &package.file, wanted, Ok).await?;
     let (_, bytes) = files
         .into_iter()
         .next()
         .ok_or_else(|| Error::not_found("values.yaml not found"))?;
-    Ok(Response::new(StatusCode::OK, Bytes::from(bytes))
-        .with_header(header::CONTENT_TYPE, "application/yaml"))
+    let response = Response::new(StatusCode::OK, Bytes::from(bytes))
+        .with_header(header::CONTENT_TYPE, "application/yaml");
+    Ok(package.describe(response))
 }
 
-/// Reads files of a version's archive and makes something of them, off the async threads.
+/// The archive that a request is about.
+struct Package {
+    file: FileName,
+    /// The tag of what is made of it, where its digest is known.
+    etag: Option<String>,
+}
+
+async fn find(tenant: &Tenant, name: &str, version: &str, part: &str) -> Result<Package> {
+    let (published, _) = published(tenant).await?;
+    let (_, found) = resolve(published.snapshot.chart(name), name, version)?;
+    let digest = found.entry.digest;
+    Ok(Package {
+        file: FileName::parse(&found.entry.file_name())?,
+        etag: digest.map(|digest| format!("\"{}-{part}\"", digest.to_hex())),
+    })
+}
+
+impl Package {
+    /// The answer to a client that has it already; the archive is not opened for that.
+    fn unchanged(&self, request: &Request) -> Option<Response> {
+        not_modified(&request.headers, self.etag.as_deref(), None)
+            .then(|| self.describe(Response::new(StatusCode::NOT_MODIFIED, Body::Empty)))
+    }
+
+    fn describe(&self, response: Response) -> Response {
+        let response = response.with_header(header::CACHE_CONTROL, "no-cache");
+        match &self.etag {
+            Some(etag) => response.with_header(header::ETAG, etag.as_str()),
+            None => response,
+        }
+    }
+}
+
+/// Reads files of an archive and makes something of them, off the async threads.
 async fn read<T: Send + 'static>(
     tenant: &Tenant,
-    name: &str,
-    version: &str,
+    file: &FileName,
     wanted: Wanted,
     finish: impl FnOnce(Vec<archive::File>) -> Result<T> + Send + 'static,
 ) -> Result<T> {
-    let file = {
-        let (published, _) = published(tenant).await?;
-        let (_, found) = resolve(published.snapshot.chart(name), name, version)?;
-        FileName::parse(&found.entry.file_name())?
-    };
-    let artifact = tenant.charts().file(&file).await?;
+    let artifact = tenant.charts().file(file).await?;
     let body = artifact.body(0..u64::MAX).await?;
     let (sender, chunks) = mpsc::channel(CHUNKS);
     let reader = Chunks {
