@@ -1,5 +1,5 @@
 # make test    installs the real clients and servers that the tests need, then runs every test
-# make tools   only installs them
+# make tools   only installs them: needs go, npm and, for servers that are missing, apt-get
 # make bench   figures against nginx and raw upstreams, as a table for benches/README.md
 
 SHELL := /bin/bash
@@ -10,14 +10,21 @@ export CARGO_TARGET_DIR
 TOOLS := $(abspath $(CARGO_TARGET_DIR))/tools
 HELM3 := v3.21.4
 HELM4 := v4.2.4
+MINIO := v0.0.0-20260212201848-7aac2a2c5b7c
+FAKE_GCS := v1.56.1
+AZURITE := 3.35.0
+CM_PUSH := 0.10.4
+CHARTMUSEUM := 0.13.1
 
 .PHONY: test tools bench
 
 test: tools
 	CHARTGATE_TOOLS=1 CHARTGATE_TOOLS_DIR=$(TOOLS) cargo test --locked --lib --test main
 
-tools: $(TOOLS)/helm-$(HELM3)/helm $(TOOLS)/helm-$(HELM4)/helm
-	@tests/install-servers redis-server
+tools: $(TOOLS)/helm-$(HELM3)/helm $(TOOLS)/helm-$(HELM4)/helm \
+		$(TOOLS)/minio/.$(MINIO) $(TOOLS)/fake-gcs-server/.$(FAKE_GCS) $(TOOLS)/azurite/.$(AZURITE) \
+		$(TOOLS)/cm-push/.$(CM_PUSH) $(TOOLS)/chartmuseum-$(CHARTMUSEUM)/chartmuseum
+	@tests/install-servers redis-server etcd
 	@ln -sfn helm-$(HELM3) $(TOOLS)/helm3
 	@ln -sfn helm-$(HELM4) $(TOOLS)/helm4
 
@@ -28,6 +35,36 @@ $(TOOLS)/helm-v3%/helm:
 $(TOOLS)/helm-v4%/helm:
 	mkdir -p $(@D)
 	GOBIN=$(@D) GOFLAGS=-trimpath go install helm.sh/helm/v4/cmd/helm@v4$*
+
+# The empty file named after the version says which one lies beside it.
+$(TOOLS)/minio/.$(MINIO):
+	mkdir -p $(@D)
+	GOBIN=$(@D) GOFLAGS=-trimpath go install github.com/minio/minio@$(MINIO)
+	touch $@
+
+$(TOOLS)/fake-gcs-server/.$(FAKE_GCS):
+	mkdir -p $(@D)
+	GOBIN=$(@D) GOFLAGS=-trimpath go install github.com/fsouza/fake-gcs-server@$(FAKE_GCS)
+	touch $@
+
+$(TOOLS)/azurite/.$(AZURITE):
+	mkdir -p $(@D)
+	npm install --prefix $(@D) --no-audit --no-fund --save-exact azurite@$(AZURITE)
+	touch $@
+
+$(TOOLS)/cm-push/.$(CM_PUSH):
+	$(call go-build,tests/tools/cm-push,github.com/chartmuseum/helm-push/cmd/helm-cm-push,$(@D)/helm-cm-push)
+	touch $@
+
+$(TOOLS)/chartmuseum-$(CHARTMUSEUM)/chartmuseum:
+	$(call go-build,tests/tools/chartmuseum,helm.sh/chartmuseum/cmd/chartmuseum,$@)
+
+# $(call go-build,folder of a go.mod,package,program). In a copy, because building writes go.sum.
+define go-build
+	mkdir -p $(dir $3)
+	copy=$$(mktemp -d) && trap 'rm -rf "$$copy"' EXIT && cp $1/go.mod "$$copy" && cd "$$copy" && \
+		GOFLAGS=-trimpath go build -mod=mod -buildvcs=false -o $3 $2
+endef
 
 bench: tools
 	@tests/install-servers nginx wrk

@@ -16,6 +16,8 @@ mod configs;
 mod crash;
 /// Upstreams that fail in every way, seen from the gateway's clients and its operator.
 mod gateway_faults;
+/// Object stores: one behaviour suite against real servers, and what is special about each.
+mod objects;
 /// Helm lists through the gateway what it lists from the raw index, with the same digests and bytes.
 mod oracle;
 /// Commands and exit codes, reload, drain and hand-over.

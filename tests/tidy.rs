@@ -10,6 +10,7 @@ const LAYERS: &[&str] = &[
     // Vocabulary: no I/O.
     "error",
     "clock",
+    "base64",
     "names",
     "digest",
     "http",
@@ -20,6 +21,7 @@ const LAYERS: &[&str] = &[
     // Mechanisms.
     "metrics",
     "net",
+    "object",
     "upstream",
     "cache",
     "store",
@@ -53,6 +55,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("md5", &["auth/hash.rs"]),
     ("moka", &["cache/memory.rs"]),
     ("multer", &["api/museum.rs"]),
+    ("opendal", &["object/"]),
     ("pingora", &["server/"]),
     ("prometheus", &["metrics/"]),
     ("redb", &["cache/ledger.rs"]),

@@ -1,6 +1,6 @@
 //! Reading `Authorization`: which credentials a request shows, in every form that clients send.
 
-use super::base64;
+use crate::base64;
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{HeaderMap, header};
 

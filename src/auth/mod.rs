@@ -3,7 +3,6 @@
 //! [`Authenticator`] turns a request's credentials into an [`Identity`]; [`Policy`] says what an identity may do in one
 //! tenant, where a token itself says so too. Neither knows routes, repositories or how an answer is worded on the wire.
 
-mod base64;
 mod challenge;
 mod hash;
 mod header;

@@ -259,7 +259,7 @@ impl Client {
         }
         let headers = response.headers().clone();
         let context = BodyContext {
-            upstream: Arc::clone(&self.upstream),
+            source: format!("upstream `{}`", self.upstream),
             object,
             stall: self.timeout,
         };

@@ -1,4 +1,4 @@
-//! Programs that are not ours: helm 3 and helm 4, each with a home of its own, and servers.
+//! Programs that are not ours: helm 3 and helm 4, each with a home of its own, its push plugin, and servers.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -33,6 +33,36 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
         eprintln!("did not run: `{program}` is missing; `make tools` installs it");
     }
     found
+}
+
+/// An S3 server: `minio server FOLDER`.
+pub(crate) fn minio() -> Option<PathBuf> {
+    find("minio/minio")
+}
+
+/// A server of Google Cloud Storage's API.
+pub(crate) fn fake_gcs_server() -> Option<PathBuf> {
+    find("fake-gcs-server/fake-gcs-server")
+}
+
+/// A server of Azure Blob Storage's API.
+pub(crate) fn azurite() -> Option<PathBuf> {
+    find("azurite/node_modules/.bin/azurite-blob")
+}
+
+/// etcd itself.
+pub(crate) fn etcd() -> Option<PathBuf> {
+    find("etcd")
+}
+
+/// The helm plugin that pushes charts, as a program: `helm-cm-push CHART REPOSITORY`.
+pub(crate) fn cm_push() -> Option<PathBuf> {
+    find("cm-push/helm-cm-push")
+}
+
+/// The real ChartMuseum.
+pub(crate) fn chartmuseum() -> Option<PathBuf> {
+    find("chartmuseum-0.13.1/chartmuseum")
 }
 
 /// A helm binary with its own configuration and cache, so that tests do not meet.

@@ -165,7 +165,7 @@ async fn curves_by_the_type_of_the_key() {
 #[tokio::test]
 async fn a_public_key_is_never_a_shared_secret() {
     let world = World::new(RSA_PUBLIC);
-    let der: Vec<u8> = crate::auth::base64::decode(
+    let der: Vec<u8> = crate::base64::decode(
         &RSA_PUBLIC
             .lines()
             .filter(|line| !line.starts_with('-'))
