@@ -26,6 +26,8 @@ mod museum_api;
 mod objects;
 /// Helm lists through the gateway what it lists from the raw index, with the same digests and bytes.
 mod oracle;
+/// ChartMuseum's flags, and tokens end to end.
+mod museum_flags;
 /// Commands and exit codes, reload, drain and hand-over.
 mod process;
 /// Requests that no decent client sends.
