@@ -144,6 +144,9 @@ fn unpack_samples(data_dir: &Path) -> Result<()> {
 
 /// Says once, when every tenant has an index, what is served and what could not be reached.
 async fn announce(gateway: Arc<Gateway>) {
+    for pattern in gateway.config().patterns.keys() {
+        info!(tenant.name = %pattern, "serving every tenant that fits `{pattern}`; the first push makes one");
+    }
     gateway.settled().await;
     for tenant in gateway.tenants() {
         let snapshot = tenant.charts().snapshot();
