@@ -25,6 +25,7 @@ mod fault;
 mod http2;
 mod package;
 mod proxy;
+mod service;
 mod site;
 mod wire;
 
@@ -40,6 +41,7 @@ pub(crate) use self::fault::{Fault, Hold, Target};
 pub(crate) use self::http2::{End, FakeHttp2};
 pub(crate) use self::package::{FakeChart, package};
 pub(crate) use self::proxy::FakeProxy;
+pub(crate) use self::service::{Asked, FakeService, Said};
 pub(crate) use self::site::Recorded;
 use self::site::Site;
 
