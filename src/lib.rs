@@ -2,7 +2,7 @@
 //!
 //! The map, lowest layer first; modules use lower layers only (`tests/tidy.rs` keeps it so):
 //!
-//! 0. vocabulary, no I/O: [`error`] [`clock`] [`names`] [`digest`] [`http`] [`chart`] [`index`] [`config`]
+//! 0. vocabulary, no I/O: [`error`] [`clock`] [`base64`] [`names`] [`digest`] [`http`] [`chart`] [`index`] [`config`]
 //! 1. mechanisms: [`metrics`] [`net`] [`object`] [`upstream`] [`cache`] [`store`]
 //! 2. domain: [`auth`] [`limit`] [`repository`] [`gateway`]
 //! 3. protocols: [`api`]
@@ -10,6 +10,7 @@
 
 pub mod api;
 pub mod auth;
+pub mod base64;
 pub mod cache;
 pub mod chart;
 pub mod cli;

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chartgate::config::{
-    self, Action, Challenge, Config, ListenAddress, Mistakes, Source, Subject, UpstreamAuth,
+    self, Action, Challenge, Config, ListenAddress, Mistakes, Place, Secret, Service, Source,
+    Subject, UpstreamAuth,
 };
 
 /// No variable is set.
@@ -359,8 +360,8 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("upstreams: {a: {url: 'oci://x/y'}}\ntenants: {t: {charts: a}}", "upstreams.a.url", "not supported yet"),
     ("upstreams: {a: {url: 'https://x', hosts: [y]}}\ntenants: {t: {charts: a}}", "upstreams.a.hosts", "not supported yet"),
     ("upstreams: {a: {url: 'https://x', charts: [y]}}\ntenants: {t: {charts: a}}", "upstreams.a.charts", "not supported yet"),
-    ("store: {type: s3, bucket: x}", "store.type", "not supported yet"),
-    ("store: {bucket: x}", "store.bucket", "not supported yet"),
+    ("store: {type: s3}", "store", "`bucket` is missing"),
+    ("store: {bucket: x}", "store.bucket", "unknown key"),
     ("auth: {jwt: [{issuer: x, jwks_url: 'https://x'}]}", "auth.jwt[0].jwks_url", "not supported yet"),
     ("auth: {jwt: [{subject_claim: x}]}", "auth.jwt[0].subject_claim", "not supported yet"),
     ("tenants: {t: {hosted: true, registries: [x]}}", "tenants.t.registries", "not supported yet"),
@@ -398,7 +399,8 @@ fn one_mistake_is_not_told_twice() {
             "upstreams: {a: {type: oci, url: 'https://x', tag_ttl: 5m, hosts: [b]}}\ntenants: {t: {charts: a}}".into(),
             1,
         ),
-        (with("store: {type: s3, bucket: x, endpoint: y}"), 3),
+        (with("store: {type: s3, bukcet: x, endpoint: 'ftp://y'}"), 3),
+        (with("store: {type: s4, bucket: x, endpoint: y}"), 1),
     ] {
         let found = mistakes(&text);
         assert_eq!(found.len(), mistakes_in_it, "{text}\n{found:#?}");
@@ -594,5 +596,142 @@ fn strict_mode_takes_each_depth() {
     for key in ["/", "'*'", "'*/*'", "'*/*/*'", "'**'"] {
         let text = format!("chartmuseum: {{strict: true}}\ntenants: {{{key}: {{hosted: true}}}}");
         assert!(parse(&text).expect(key).museum.strict);
+    }
+}
+
+/// Every service, with as few keys as it takes.
+const STORES: &[&str] = &[
+    "{type: s3, bucket: b}",
+    "{type: gcs, bucket: b}",
+    "{type: azblob, container: b}",
+    "{type: oss, bucket: b}",
+    "{type: swift, container: b}",
+    "{type: cos, bucket: b, endpoint: cos.ap-guangzhou.myqcloud.com}",
+    "{type: etcd}",
+];
+
+#[test]
+fn no_key_of_a_store_is_missing_from_the_commented_file() {
+    let text = std::fs::read_to_string(config_folder().join("chartgate.yaml")).expect("readable");
+    let mut checked = 0;
+    for store in STORES {
+        let file = with(&format!("store: {store}"));
+        let absent = config::absent_keys(&file, Path::new("/nowhere"), &bare).expect("valid");
+        for path in absent {
+            let Some(key) = path.strip_prefix("store.") else {
+                continue;
+            };
+            let shown = [format!("  # (or) {key}:"), format!("  {key}:")];
+            assert!(
+                shown.iter().any(|line| text.contains(line)),
+                "chartgate.yaml lacks {path} of {store}"
+            );
+            checked += 1;
+        }
+    }
+    assert!(checked > 50, "only {checked} keys");
+}
+
+#[test]
+fn every_store_resolves() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for file in ["ca", "crt", "key", "key.json"] {
+        std::fs::write(folder.path().join(file), "x").expect("written");
+    }
+    std::fs::write(folder.path().join("secret"), "czNjcmV0\n").expect("written");
+    let objects = |store: &str| {
+        let text = with(&format!("store: {store}"));
+        let config = config::parse(&text, folder.path(), &bare).unwrap_or_else(|m| panic!("{m}"));
+        assert!(!format!("{config:?}").contains("czNjcmV0"), "{store}");
+        match config.store.place {
+            Place::Objects(objects) => (*objects, config.store.refresh),
+            Place::Folder(_) => panic!("{store} is no folder"),
+        }
+    };
+    for store in STORES {
+        let (objects, refresh) = objects(store);
+        assert_eq!((objects.prefix.as_str(), refresh.as_secs()), ("", 60));
+        assert!(objects.client.allow_private);
+    }
+
+    let (s3, refresh) = objects(
+        "{type: s3, bucket: b, prefix: /team/charts/, region: eu-central-1, endpoint: 'http://minio:9000/', \
+         access_key_id: id, secret_access_key_file: secret, session_token: t, path_style: false, \
+         server_side_encryption: AES256, refresh: 0, timestamp_tolerance: 1s, readers: 3, timeout: 5s, \
+         proxy: 'http://p:1', tls: {ca_file: ca, cert_file: crt, key_file: key}}",
+    );
+    assert_eq!(refresh, Duration::ZERO);
+    assert_eq!(s3.prefix, "team/charts");
+    assert_eq!(s3.client.timeout, Duration::from_secs(5));
+    assert_eq!(s3.client.ca_file, Some(folder.path().join("ca")));
+    let Service::S3(s3) = s3.service else {
+        panic!("s3")
+    };
+    assert_eq!(s3.endpoint.as_deref(), Some("http://minio:9000"));
+    assert_eq!(s3.secret_access_key, Some(Secret::new("czNjcmV0")));
+    assert!(!s3.path_style && !s3.anonymous);
+
+    let (azblob, _) =
+        objects("{type: azblob, container: b, account_name: a, account_key_file: secret}");
+    let Service::Azblob(azblob) = azblob.service else {
+        panic!("azblob")
+    };
+    assert_eq!(azblob.account_key, Some(Secret::new("czNjcmV0")));
+    let (etcd, _) =
+        objects("{type: etcd, endpoints: [a:1, 'http://b:2'], username: u, password: p}");
+    let Service::Etcd(etcd) = etcd.service else {
+        panic!("etcd")
+    };
+    assert_eq!(etcd.endpoints, ["https://a:1", "http://b:2"]);
+    let (swift, _) = objects(
+        "{type: swift, container: b, auth_url: 'https://k/v3', username: u, password: p, project: j, domain: d, region: r}",
+    );
+    let Service::Swift(swift) = swift.service else {
+        panic!("swift")
+    };
+    assert_eq!(swift.project.as_deref(), Some("j"));
+    let (gcs, _) = objects("{type: gcs, bucket: b, root: x/y, credential_file: key.json}");
+    assert_eq!(gcs.prefix, "x/y");
+}
+
+#[test]
+fn mistakes_in_a_store_say_how_to_write_it() {
+    #[rustfmt::skip]
+    let table: &[(&str, &str, &str)] = &[
+        ("{type: s4}", "store.type", "did you mean `s3`?"),
+        ("{type: s3}", "store", "`bucket` is missing"),
+        ("{type: s3, bucket: ''}", "store.bucket", "must not be empty"),
+        ("{type: s3, bucket: b, buckt: c}", "store.buckt", "did you mean `bucket`?"),
+        ("{type: azblob}", "store", "`container` is missing"),
+        ("{type: azblob, endpoint: 'https://x', account_name: a}", "store", "`container` is missing"),
+        ("{type: azblob, container: b, account_name: a, account_key: '!'}", "store", "not base64"),
+        ("{type: cos, bucket: b}", "store", "`endpoint` is missing"),
+        ("{type: s3, bucket: b, access_key_id: i}", "store", "`access_key_id` needs `secret_access_key_file`"),
+        ("{type: s3, bucket: b, secret_access_key: i}", "store", "needs `access_key_id`"),
+        ("{type: s3, bucket: b, access_key_id: i, secret_access_key: s, anonymous: true}", "store", "contradict"),
+        ("{type: s3, bucket: b, secret_access_key: a, secret_access_key_file: b}", "store.secret_access_key_file", "contradict"),
+        ("{type: s3, bucket: b, endpoint: 'https://u:p@h'}", "store.endpoint", "without user"),
+        ("{type: s3, bucket: b, endpoint: 'ftp://h'}", "store.endpoint", "write a URL"),
+        ("{type: s3, bucket: b, prefix: a/../b}", "store.prefix", "segments"),
+        ("{type: s3, bucket: b, prefix: a, root: b}", "store", "keep `prefix`"),
+        ("{type: s3, bucket: b, refresh: 1ms}", "store.refresh", "at least `1s`"),
+        ("{type: s3, bucket: b, readers: many}", "store.readers", "from 1 to 256"),
+        ("{type: s3, bucket: b, timeout: 0s}", "store.timeout", "more than zero"),
+        ("{type: s3, bucket: b, tls: {cert_file: c}}", "store.tls", "needs `key_file`"),
+        ("{type: gcs, bucket: b, credential_file: missing}", "store.credential_file", "cannot read"),
+        ("{type: swift, container: b, token: t}", "store", "`token` needs `endpoint`"),
+        ("{type: etcd, bucket: b}", "store.bucket", "known here"),
+        ("{type: fs, bucket: b}", "store.bucket", "known here"),
+        ("{prefix: b}", "store.prefix", "a folder is `root`"),
+    ];
+    for (store, path, part) in table {
+        let found = mistakes(&with(&format!("store: {store}")));
+        let wanted = format!("{path}: ");
+        assert!(
+            found
+                .iter()
+                .any(|mistake| mistake.starts_with(&wanted) && mistake.contains(part)),
+            "{store}: {found:?} lacks {path}: {part}"
+        );
     }
 }

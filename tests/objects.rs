@@ -2,9 +2,12 @@
 
 use chartgate::config::{ObjectStore, Secret, Service};
 use chartgate::error::ErrorKind;
+use chartgate::object::{Content, Existing};
 
-use crate::suites::bucket::{behaves, refuses, unreachable};
-use crate::support::stores::Store;
+use crate::suites::bucket::{behaves, open, refuses, unreachable};
+use crate::support::fake::Authority;
+use crate::support::http::Call;
+use crate::support::stores::{Store, free_port};
 
 /// More than a request takes.
 const LARGE: Option<usize> = Some(40 << 20);
@@ -116,4 +119,94 @@ async fn google_refuses_and_goes_away() {
     .await;
     store.kill();
     unreachable(&store.config, "connection refused").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn etcd_behaves() {
+    let Some(store) = Store::etcd() else { return };
+    behaves(&store.config, 2_500, None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn etcd_behind_tls_behaves() {
+    let authority = Authority::new();
+    let Some(store) = Store::etcd_with(Some(&authority)) else {
+        return;
+    };
+    behaves(&store.config, 100, None).await;
+    // Without a certificate nobody is let in.
+    let mut stranger = store.config.clone();
+    stranger.client.identity = None;
+    let error = open(&stranger).check().await.expect_err("no certificate");
+    assert_eq!(error.kind(), ErrorKind::UpstreamUnavailable, "{error:?}");
+    stranger.client.ca_file = None;
+    let error = open(&stranger).check().await.expect_err("not trusted");
+    assert!(error.message().contains("`tls.ca_file`"), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn etcd_with_users_behaves() {
+    let Some(store) = Store::etcd() else { return };
+    for (method, arguments) in [
+        (
+            "auth/user/add",
+            r#"{"name": "root", "password": "right-secret"}"#,
+        ),
+        ("auth/role/add", r#"{"name": "root"}"#),
+        ("auth/user/grant", r#"{"user": "root", "role": "root"}"#),
+        ("auth/enable", "{}"),
+    ] {
+        Call::new("POST", &format!("/v3/{method}"))
+            .body(arguments)
+            .send(store.address())
+            .expect(200);
+    }
+    let as_user = |name: Option<&str>, password: &str| {
+        with(&store.config, |service| {
+            let Service::Etcd(etcd) = service else {
+                panic!()
+            };
+            etcd.username = name.map(str::to_owned);
+            etcd.password = Some(Secret::new(password));
+        })
+    };
+    behaves(&as_user(Some("root"), "right-secret"), 100, None).await;
+    for stranger in [as_user(Some("root"), "wrong-secret"), as_user(None, "")] {
+        refuses(&stranger, ErrorKind::UpstreamUnauthorized, &["`password`"]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn etcd_says_which_limit_was_hit_and_goes_away() {
+    let Some(mut store) = Store::etcd() else {
+        return;
+    };
+    let bucket = open(&store.config);
+    for size in [1_600_000, 5_000_000] {
+        let content = Content::Bytes(vec![7; size].into());
+        let error = bucket
+            .write("large", content, Existing::Refuse)
+            .await
+            .expect_err("too large");
+        assert_eq!(error.kind(), ErrorKind::TooLarge, "{error:?}");
+        assert!(error.message().contains("--max-request-bytes"), "{error:?}");
+    }
+    assert_eq!(bucket.stat("large").await.expect("answered"), None);
+    store.kill();
+    unreachable(&store.config, "connection refused").await;
+}
+
+/// A member that is away is passed over, for reads and writes.
+#[tokio::test(flavor = "multi_thread")]
+async fn etcd_has_members() {
+    let Some(store) = Store::etcd() else { return };
+    let config = with(&store.config, |service| {
+        let Service::Etcd(etcd) = service else {
+            panic!()
+        };
+        let gone = format!("http://127.0.0.1:{}", free_port());
+        etcd.endpoints.insert(0, gone.clone());
+        etcd.endpoints.push(gone);
+    });
+    behaves(&config, 10, None).await;
 }

@@ -10,6 +10,7 @@ const LAYERS: &[&str] = &[
     // Vocabulary: no I/O.
     "error",
     "clock",
+    "base64",
     "names",
     "digest",
     "http",

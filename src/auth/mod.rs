@@ -3,7 +3,6 @@
 //! [`Authenticator`] turns a request's credentials into an [`Identity`]; [`Policy`] says what an identity may do in one
 //! tenant. Neither knows routes, repositories or how an answer is worded on the wire.
 
-mod base64;
 mod hash;
 mod policy;
 mod users;
@@ -15,6 +14,7 @@ use std::sync::Arc;
 pub use self::hash::{bcrypt_line, check_user_name};
 pub use self::policy::{Decision, Granted, Policy};
 pub use self::users::Users;
+use crate::base64;
 use crate::clock::Clock;
 use crate::config;
 use crate::error::{Error, ErrorKind, Result};

@@ -7,10 +7,11 @@ use super::failure::Failure;
 use super::{args, serve};
 use crate::cache;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, Place};
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::net::Clients;
+use crate::object::Bucket;
 use crate::server;
 use crate::upstream::{self, IndexReply};
 
@@ -86,13 +87,23 @@ async fn connect(config: &Config) -> Result<Vec<Row>> {
         });
     }
     let started = Instant::now();
-    let Some(root) = config.store.root().map(std::path::Path::to_path_buf) else {
-        return Ok(rows);
+    let (what, answer) = match &config.store.place {
+        Place::Folder(root) => {
+            let root = root.clone();
+            let what = format!("store {}", root.display());
+            let answer = tokio::task::spawn_blocking(move || writable(&root))
+                .await
+                .map_err(|cause| Error::internal("checking the store ended early", cause))?;
+            (what, answer)
+        }
+        Place::Objects(objects) => match Bucket::open(objects, &clients, &clock) {
+            Ok(bucket) => {
+                let answer = bucket.check().await.map(|()| "answers".to_owned());
+                (format!("store {}", bucket.label()), answer)
+            }
+            Err(error) => ("store".to_owned(), Err(error)),
+        },
     };
-    let what = format!("store {}", root.display());
-    let answer = tokio::task::spawn_blocking(move || writable(&root))
-        .await
-        .map_err(|cause| Error::internal("checking the store ended early", cause))?;
     rows.push(Row {
         what,
         answer,

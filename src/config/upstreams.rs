@@ -233,14 +233,14 @@ fn client(section: &mut Section<'_>) -> Client {
 }
 
 /// A proxy's URL may hold its credentials, so no message shows it.
-fn proxy_url(text: &str) -> Result<Url, String> {
+pub(super) fn proxy_url(text: &str) -> Result<Url, String> {
     Url::parse(text)
         .ok()
         .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
         .ok_or_else(|| "write the proxy as `http://proxy.example.com:3128`".into())
 }
 
-fn tls(value: &Value<'_>, client: &mut Client) {
+pub(super) fn tls(value: &Value<'_>, client: &mut Client) {
     let Some(mut section) = value.section() else {
         return;
     };

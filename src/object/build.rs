@@ -15,10 +15,18 @@ use crate::config;
 use crate::error::{Error, Result};
 use crate::net::Transport;
 
+/// What every key starts with, without slashes at its ends.
+pub(super) fn prefix(config: &config::ObjectStore) -> Arc<str> {
+    match (config.prefix.trim_matches('/'), &config.service) {
+        // As ChartMuseum: etcd has no buckets, and keys at its root would mix with others'.
+        ("", config::Service::Etcd(_)) => "chart_backend_bucket".into(),
+        (prefix, _) => prefix.into(),
+    }
+}
+
 /// The backend of `service`.
 pub(super) fn backend(
     service: &config::Service,
-    prefix: &str,
     place: Arc<Place>,
     net: Transport,
     clock: &Clock,
@@ -29,7 +37,7 @@ pub(super) fn backend(
     let mut session = None;
     let (operator, traits) = match service {
         config::Service::Etcd(config) => {
-            let etcd = Etcd::new(config, prefix, place, net, clock.clone());
+            let etcd = Etcd::new(config, place, net, clock.clone());
             return Ok(Backend::Etcd(Arc::new(etcd)));
         }
         config::Service::S3(config) => {

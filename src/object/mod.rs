@@ -15,6 +15,7 @@ mod s3;
 mod service;
 mod stamp;
 mod swift;
+mod upload;
 mod wire;
 
 use std::fmt;
@@ -80,14 +81,8 @@ impl Bucket {
             clock.clone(),
         )?;
         Ok(Self {
-            prefix: config.prefix.trim_matches('/').into(),
-            backend: build::backend(
-                &config.service,
-                &config.prefix,
-                Arc::clone(&place),
-                net,
-                clock,
-            )?,
+            prefix: build::prefix(config),
+            backend: build::backend(&config.service, Arc::clone(&place), net, clock)?,
             place,
         })
     }
@@ -164,7 +159,7 @@ impl Bucket {
     pub async fn check(&self) -> Result<()> {
         match &self.backend {
             Backend::Opendal(service) => service.check(&self.prefix).await,
-            Backend::Etcd(etcd) => etcd.check().await,
+            Backend::Etcd(etcd) => etcd.check(&self.prefix).await,
         }
     }
 

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use futures_util::TryFutureExt as _;
 use futures_util::stream::{self, BoxStream, StreamExt as _};
-use opendal::options::{ListOptions, WriteOptions};
+use opendal::options::ListOptions;
 use opendal::raw::{OpRead, oio};
 use opendal::{BytesRange, Entry, Metadata, Operator};
 
+use super::Opened;
 use super::place::Place;
 use super::stamp::{self, Object, Stamp};
 use super::wire;
-use super::{Content, Existing, Opened};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::ByteStream;
 
@@ -57,9 +57,6 @@ pub(super) enum Seconds {
 
 /// Content up to this is one request.
 pub(super) const LARGEST_PUT: u64 = 16 << 20;
-
-/// How much of larger content goes up at once. S3 wants at least 5 MiB and at most 10,000 parts: 80 GB.
-const PART: u64 = 8 << 20;
 
 /// How many objects one item of a listing has at most.
 const PAGE: usize = 1000;
@@ -208,108 +205,6 @@ impl Service {
         ByteStream::new(chunks, Some(length))
     }
 
-    /// See [`super::Bucket::write`].
-    pub(super) async fn write(
-        &self,
-        key: String,
-        content: Content,
-        existing: Existing,
-    ) -> Result<Stamp> {
-        let refuse = existing == Existing::Refuse;
-        let is_large = content.len() > self.traits.largest_put;
-        let is_atomic = self.operator.info().capability().write_with_if_not_exists;
-        // Without a condition on the service's side a look before has to do; with one it saves a large upload in vain.
-        if refuse && (is_large || !is_atomic) && self.stat(key.clone()).await?.is_some() {
-            return Err(self.place.taken(&key));
-        }
-        let options = WriteOptions {
-            if_not_exists: refuse && is_atomic,
-            content_type: Some(CONTENT_TYPE.to_owned()),
-            ..WriteOptions::default()
-        };
-        let content = Arc::new(content);
-        let written = if is_large {
-            self.write_parts(&key, &content, options).await
-        } else {
-            let bytes = content.piece(0..content.len()).await?;
-            let written = self.operator.write_options(&key, bytes, options).await;
-            written
-                .map(drop)
-                .map_err(|error| self.write_error(&error, &key))
-        };
-        match written {
-            Ok(()) => match self.stat(key.clone()).await? {
-                Some(stamp) => Ok(stamp),
-                None => Err(self.nonsense(&key, "is gone right after it was written")),
-            },
-            // The answer got lost, not necessarily the upload.
-            Err(error) if refuse && error.is_transient() => {
-                match self.holds(&key, &content).await {
-                    Some(stamp) => Ok(stamp),
-                    None => Err(error),
-                }
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    async fn write_parts(
-        &self,
-        key: &str,
-        content: &Arc<Content>,
-        options: WriteOptions,
-    ) -> Result<()> {
-        let failed = |error: opendal::Error| self.write_error(&error, key);
-        let mut writer = self
-            .operator
-            .writer_options(key, options)
-            .await
-            .map_err(failed)?;
-        let mut written: Result<()> = Ok(());
-        let mut at = 0;
-        while written.is_ok() && at < content.len() {
-            let end = (at + PART).min(content.len());
-            written = match content.piece(at..end).await {
-                Ok(bytes) => writer.write(bytes).await.map_err(failed),
-                Err(error) => Err(error),
-            };
-            at = end;
-        }
-        if written.is_ok() {
-            written = writer.close().await.map(drop).map_err(failed);
-        }
-        if written.is_err()
-            && let Err(error) = writer.abort().await
-        {
-            // Parts that stay cost space until the bucket's own rule removes them; nobody sees them.
-            tracing::warn!(
-                store = &*self.place.label,
-                key,
-                error = error.message(),
-                "parts of a failed upload stay behind"
-            );
-        }
-        written
-    }
-
-    /// Whether the object is there and has this very content.
-    async fn holds(&self, key: &str, content: &Arc<Content>) -> Option<Stamp> {
-        let mut opened = self.read(key.to_owned(), None).await.ok()??;
-        if opened.stamp.size != content.len() {
-            return None;
-        }
-        let mut at = 0;
-        while let Some(piece) = opened.body.next().await {
-            let piece = piece.ok()?;
-            let end = at + piece.len() as u64;
-            if content.piece(at..end).await.ok()? != piece {
-                return None;
-            }
-            at = end;
-        }
-        Some(opened.stamp)
-    }
-
     /// See [`super::Bucket::remove`].
     pub(super) async fn remove(&self, key: String) -> Result<()> {
         let removed = self.operator.delete(&key).await;
@@ -364,7 +259,7 @@ impl Service {
     }
 
     /// The result, or `None` where the object does not exist.
-    fn found<T>(&self, result: opendal::Result<T>, key: &str) -> Result<Option<T>> {
+    pub(super) fn found<T>(&self, result: opendal::Result<T>, key: &str) -> Result<Option<T>> {
         match result {
             Ok(value) => Ok(Some(value)),
             Err(error) if error.kind() == opendal::ErrorKind::NotFound => Ok(None),
@@ -380,7 +275,7 @@ impl Service {
         }
     }
 
-    fn write_error(&self, error: &opendal::Error, key: &str) -> Error {
+    pub(super) fn write_error(&self, error: &opendal::Error, key: &str) -> Error {
         use opendal::ErrorKind as Kind;
         match error.kind() {
             Kind::ConditionNotMatch | Kind::AlreadyExists | Kind::Conflict => self.place.taken(key),
@@ -427,7 +322,7 @@ impl Service {
         ))
     }
 
-    fn nonsense(&self, key: &str, what: &str) -> Error {
+    pub(super) fn nonsense(&self, key: &str, what: &str) -> Error {
         Error::unavailable(format!("{}: `{key}` {what}", self.place.label))
     }
 }
@@ -447,5 +342,3 @@ fn cause(error: &opendal::Error) -> String {
 fn folder_path(folder: &str) -> String {
     format!("{folder}/")
 }
-
-const CONTENT_TYPE: &str = "application/octet-stream";

@@ -209,7 +209,7 @@ fn is_conditional(headers: &HeaderMap, query: Option<&str>) -> bool {
 }
 
 /// All of a body that is a service's message and not an object.
-async fn whole(body: &mut ByteStream) -> Result<Bytes> {
+pub(super) async fn whole(body: &mut ByteStream) -> Result<Bytes> {
     let mut pieces = BytesMut::new();
     while let Some(piece) = body.next().await {
         pieces.extend_from_slice(&piece?);

@@ -1,7 +1,7 @@
-//! The standard base64 alphabet (RFC 4648 §4), decoding only.
+//! The standard base64 alphabet (RFC 4648 §4).
 
 /// Decodes `text`, with or without its padding. `None`: not base64.
-pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
+pub fn decode(text: &str) -> Option<Vec<u8>> {
     let data = text.trim_end_matches('=');
     let padding = text.len() - data.len();
     if data.len() % 4 == 1 || padding > 0 && (padding > 2 || !text.len().is_multiple_of(4)) {
@@ -20,6 +20,25 @@ pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
+/// Encodes `bytes`, with padding.
+pub fn encode(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for group in bytes.chunks(3) {
+        let byte = |at: usize| u32::from(group.get(at).copied().unwrap_or_default());
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for at in 0..4 {
+            // One byte makes two characters, two make three.
+            match at <= group.len() {
+                true => text.push(char::from(ALPHABET[(bits >> (18 - 6 * at) & 63) as usize])),
+                false => text.push('='),
+            }
+        }
+    }
+    text
+}
+
+const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
 fn value(character: u8) -> Option<u32> {
     Some(match character {
         b'A'..=b'Z' => u32::from(character - b'A'),
@@ -36,6 +55,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_byte_comes_back() {
+        let bytes: Vec<u8> = (0..=255).rev().collect();
+        for length in 0..bytes.len() {
+            assert_eq!(
+                decode(&encode(&bytes[..length])).as_deref(),
+                Some(&bytes[..length])
+            );
+        }
+    }
+
+    #[test]
     fn vectors_of_rfc_4648() {
         for (text, bytes) in [
             ("", ""),
@@ -48,6 +78,11 @@ mod tests {
             ("Zm9vYmFy", "foobar"),
         ] {
             assert_eq!(decode(text).as_deref(), Some(bytes.as_bytes()), "{text}");
+            let padded = format!(
+                "{text}{}",
+                "=".repeat(text.len().next_multiple_of(4) - text.len())
+            );
+            assert_eq!(encode(bytes.as_bytes()), padded);
         }
         for bad in [
             "Z", "Zg=", "Zg===", "=", "Zm9v=", "Zm9v====", "Z!==", "Zm 9", "Zm9vY",

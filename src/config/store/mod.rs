@@ -1,8 +1,11 @@
 //! `store:`: where uploads are kept.
 
+mod read;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub(super) use self::read::read;
 use super::{Client, Secret};
 
 /// `store:`
