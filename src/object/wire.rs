@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use super::place::Place;
 use super::swift::Session;
 use crate::error::{Error, Result};
-use crate::http::{ByteStream, HeaderMap, HeaderValue, Method, header};
+use crate::http::{ByteStream, HeaderMap, HeaderValue, Method, StatusCode, header};
 use crate::net::{Answer, Failure, Outgoing, Transport};
 
 /// The transport of one place.
@@ -94,6 +94,25 @@ impl Wire {
         }
     }
 
+    /// A page of a listing must be one. The XML reader takes any other document, such as a proxy's page, for one without objects,
+    /// and who believes that removes everything.
+    async fn listing(&self, mut answer: Answer) -> Result<Answer> {
+        let page = whole(&mut answer.body).await?;
+        let is_listing = |page: &[u8]| {
+            let text = String::from_utf8_lossy(&page[..page.len().min(LISTING_HEAD)]);
+            let text = text.trim_start_matches('\u{feff}').trim_start();
+            text.starts_with(['{', '[']) || LISTING_ROOTS.iter().any(|root| text.contains(root))
+        };
+        if answer.status == StatusCode::OK && !is_listing(&page) {
+            return Err(Error::unavailable(format!(
+                "{} answered a listing with something else; is its `endpoint` that of the object store?",
+                self.place.label
+            )));
+        }
+        answer.body = ByteStream::once(page);
+        Ok(answer)
+    }
+
     /// What comes must be exactly what was asked for: some servers send everything, or what there is of it.
     fn check_range(&self, asked: &HeaderValue, answer: &Answer) -> Result<()> {
         let given = answer.headers.get(header::CONTENT_RANGE);
@@ -136,6 +155,10 @@ impl HttpTransport for Wire {
                 .await
                 .map_err(|failure| failure.error),
             Some(operation) => self.ask(outgoing, operation == Operation::Read).await,
+        };
+        let answer = match answer {
+            Ok(answer) if operation == Some(Operation::List) => self.listing(answer).await,
+            answer => answer,
         };
         let answer = answer.map_err(wrap)?;
         let mut response = Response::builder().status(answer.status);
@@ -222,5 +245,9 @@ pub(super) async fn whole(body: &mut ByteStream) -> Result<Bytes> {
     Ok(pieces.freeze())
 }
 
+/// How a page of a listing begins in XML; in JSON it is an object or an array.
+const LISTING_ROOTS: [&str; 2] = ["<ListBucketResult", "<EnumerationResults"];
+/// How far its declaration and comments may reach.
+const LISTING_HEAD: usize = 1024;
 /// A page of a listing has at most 10,000 names of 1 KiB.
 const MAX_MESSAGE: usize = 64 << 20;
