@@ -92,7 +92,7 @@ impl StoredObject {
 
 /// What a look at the folder and at the catalog gave together.
 enum Look {
-    Found(StoredFile),
+    Found(Box<StoredFile>),
     /// The catalog knows another state of these files than the folder has.
     Outdated(Vec<Arc<str>>),
     Missing(Option<Arc<str>>),
@@ -115,7 +115,7 @@ impl Hosted {
                 Place::Bucket(shelf) => self.look_into(shelf, file).await?,
             };
             match look {
-                Look::Found(found) => return Ok(found),
+                Look::Found(found) => return Ok(*found),
                 Look::Outdated(names) => self.refresh(names).await?,
                 Look::Missing(reason) => {
                     let tenant = &self.tenant;
@@ -174,7 +174,7 @@ impl Hosted {
                     stamp: record.stamp,
                 };
                 let content = StoredContent::Object(object);
-                Look::Found(found(content, record.stamp, entry.digest))
+                Look::Found(Box::new(found(content, record.stamp, entry.digest)))
             }
             Content::Broken(reason) => Look::Missing(Some(Arc::clone(reason))),
         })
@@ -198,7 +198,7 @@ impl Hosted {
             (Some((file, stamp)), Some(record)) if record.stamp.agrees(&stamp) => {
                 Ok(match &record.content {
                     Content::Package(entry) => {
-                        Look::Found(found(StoredContent::File(file), stamp, entry.digest))
+                        Look::Found(Box::new(found(StoredContent::File(file), stamp, entry.digest)))
                     }
                     Content::Broken(reason) => Look::Missing(Some(Arc::clone(reason))),
                 })
@@ -215,7 +215,7 @@ fn provenance(folder: &Folder, wanted: &FileName, stored: &str) -> Result<Look> 
     for name in [&format!("{stored}.prov"), wanted.as_str()] {
         match folder.read(name) {
             Ok(Some((file, stamp))) => {
-                return Ok(Look::Found(found(StoredContent::File(file), stamp, None)));
+                return Ok(Look::Found(Box::new(found(StoredContent::File(file), stamp, None))));
             }
             Ok(None) => {}
             Err(error) if is_not_a_file(&error) => {}
@@ -240,7 +240,7 @@ async fn provenance_in(shelf: &Shelf, stored: &str, wanted: &FileName) -> Result
             let reason = format!("it has more than {MAX_PROVENANCE} bytes");
             return Ok(Look::Missing(Some(reason.into())));
         }
-        return Ok(Look::Found(found(StoredContent::Bytes(text), stamp, None)));
+        return Ok(Look::Found(Box::new(found(StoredContent::Bytes(text), stamp, None))));
     }
     Ok(Look::Missing(None))
 }
