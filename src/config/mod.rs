@@ -3,6 +3,7 @@
 //! [`load`] reads YAML into the raw mirror of the file (`raw.rs`), expands `${NAME}` and `x_file` secrets, and resolves it
 //! (`resolve.rs`) into the types here, or into *all* mistakes at once. Components get their own section, not the whole.
 
+mod bucket_url;
 mod buckets;
 mod expand;
 mod mistakes;
