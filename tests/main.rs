@@ -20,6 +20,8 @@ mod gateway_buckets;
 mod gateway_faults;
 /// Object stores: one behaviour suite against real servers, and what is special about each.
 mod objects;
+/// What object stores are asked, word for word, and what comes of answers that go wrong.
+mod object_requests;
 /// Helm lists through the gateway what it lists from the raw index, with the same digests and bytes.
 mod oracle;
 /// Commands and exit codes, reload, drain and hand-over.
