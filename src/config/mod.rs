@@ -4,6 +4,7 @@
 //! (`resolve.rs`) into the types here, or into *all* mistakes at once. Components get their own section, not the whole.
 
 mod auth;
+mod bucket_url;
 mod buckets;
 mod expand;
 mod leaves;

@@ -262,3 +262,28 @@ const MAX_START: usize = 1024;
 
 /// A page of a listing has at most 10,000 names of 1 KiB.
 const MAX_MESSAGE: usize = 64 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_of_a_portal_is_no_listing() {
+        for listing in [
+            "<?xml version=\"1.0\"?>\n<ListBucketResult xmlns=\"x\"><Name>b</Name></ListBucketResult>",
+            "\u{feff}<?xml version=\"1.0\"?><EnumerationResults ContainerName=\"c\"/>",
+            "{\"kind\": \"storage#objects\"}",
+            " []",
+        ] {
+            assert!(is_listing(listing.as_bytes()), "{listing}");
+        }
+        for other in [
+            "",
+            "<!DOCTYPE html><html></html>",
+            "<?xml version=\"1.0\"?><Error/>",
+            "ok",
+        ] {
+            assert!(!is_listing(other.as_bytes()), "{other}");
+        }
+    }
+}

@@ -5,6 +5,7 @@
 //! are objects of the bucket is said in `place.rs`; all others are fetched over http as [`super::Helm`] does, without the
 //! bucket's credentials.
 
+mod index;
 mod kept;
 mod pipe;
 mod place;
@@ -14,15 +15,14 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use futures_util::{StreamExt as _, stream};
+use futures_util::StreamExt as _;
 use url::Url;
 
 use self::place::{Place, Reference};
 use super::edition::Editions;
 use super::files::{HttpFiles, useless};
 use super::packages::Packages;
-use super::text::{self, Coding, TextLimits};
+use super::text::TextLimits;
 use super::{Download, IndexReply, Notebook, Upstream, Validators, provenance_url};
 use crate::clock::Clock;
 use crate::config::{self, ObjectStore, Service};
@@ -110,50 +110,6 @@ impl S3 {
 
     fn hold(&self, packages: Option<Arc<Packages<Object>>>) {
         *self.packages.lock().unwrap_or_else(PoisonError::into_inner) = packages;
-    }
-
-    /// The stamp of index.yaml; `None` where there is none.
-    async fn find_index(&self) -> Result<Option<Stamp>> {
-        match self.counted(self.bucket.stat(INDEX).await) {
-            // Without the right to list, S3 says 403 for what does not exist; with it, the listing tells.
-            Err(error) if error.kind() == ErrorKind::UpstreamUnauthorized => {
-                match self.is_listed(INDEX).await {
-                    Ok(false) => Ok(None),
-                    Ok(true) | Err(_) => Err(error),
-                }
-            }
-            other => other,
-        }
-    }
-
-    /// The bucket's own index.
-    async fn text(&self, stamp: Stamp, held: Option<&Validators>) -> Result<IndexReply> {
-        let validators = |stamp| Validators {
-            url: format!("{}{INDEX}", self.place.base()),
-            etag: Some(etag(stamp)),
-            last_modified: None,
-        };
-        if held == Some(&validators(stamp)) {
-            return Ok(IndexReply::NotModified);
-        }
-        let opened = self.counted(self.bucket.read(INDEX, None).await)?;
-        let Some(opened) = opened else {
-            return Err(useless(
-                &self.name,
-                "removed its index.yaml while it was being read; the next refresh tells",
-            ));
-        };
-        let (coding, body) = sniffed(opened.body)
-            .await
-            .map_err(|error| self.named(error))?;
-        let text = text::read_stream(&self.name, body, coding, &self.limits)
-            .await
-            .map_err(|error| self.named(error))?;
-        Ok(IndexReply::Text {
-            text,
-            base: self.place.base().clone(),
-            validators: validators(opened.stamp),
-        })
     }
 
     async fn open_object(&self, url: &str, key: &str, offset: u64) -> Result<Download> {
@@ -344,34 +300,4 @@ fn renamed(upstream: &str, kind: ErrorKind, mut message: String, error: Error) -
     }
 }
 
-/// An entity tag of our own making: what changes whenever the object does.
-fn etag(stamp: Stamp) -> String {
-    format!(
-        "\"{:x}-{}-{:x}\"",
-        stamp.size,
-        stamp.modified.as_nanosecond(),
-        stamp.tag
-    )
-}
-
-/// Indexes are uploaded compressed, too, with a header that says so and that is not passed on here; their first bytes tell.
-async fn sniffed(mut body: ByteStream) -> Result<(Coding, ByteStream)> {
-    let length = body.length;
-    let mut start = Vec::new();
-    while start.len() < GZIP.len() {
-        match body.next().await.transpose()? {
-            Some(chunk) => start.extend_from_slice(&chunk),
-            None => break,
-        }
-    }
-    let coding = match start.starts_with(&GZIP) {
-        true => Coding::Gzip,
-        false => Coding::Plain,
-    };
-    let chunks = stream::iter([Ok(Bytes::from(start))]).chain(body.stream);
-    Ok((coding, ByteStream::new(chunks, length)))
-}
-
-const INDEX: &str = "index.yaml";
 const AMAZON: &str = "https://s3.amazonaws.com";
-const GZIP: [u8; 3] = [0x1f, 0x8b, 8];
