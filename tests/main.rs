@@ -30,6 +30,8 @@ mod process;
 mod requests;
 /// The front on real sockets: framing, limits, TLS, drain.
 mod server;
+/// The hosted store: one behaviour suite for folders and buckets, and what can go wrong with a bucket.
+mod storage;
 /// Tenants by pattern: unknown names, the first push, restarts and reloads, permissions, bounds.
 mod tenants;
 /// The direction of imports, homes of building blocks, and what no text may say.

@@ -141,6 +141,7 @@ pub(super) async fn open_shared(config: &Config) -> Result<Shared> {
         clients: Arc::new(Clients::new()),
         metrics,
         clock,
+        places: Arc::default(),
     })
 }
 

@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::error::Result;
 use crate::names::TenantPath;
 use crate::repository::hosted::HostedRepository;
-use crate::repository::{ChartRepository, Group};
+use crate::repository::Group;
 use crate::store::Hosted;
 
 /// How often hosted folders are looked at for files that others put there.
@@ -44,7 +44,7 @@ struct Opened {
 #[derive(Clone, Debug)]
 pub(super) struct Held {
     pub(super) store: Arc<Hosted>,
-    pub(super) repository: Arc<dyn ChartRepository>,
+    pub(super) repository: Arc<HostedRepository>,
     holding: Arc<Holding>,
 }
 
@@ -61,14 +61,17 @@ impl Held {
         let opened = holding
             .opened
             .get_or_try_init(|| async {
-                let store = parts::open_store(path, config, shared, None, progress).await?;
+                let store = parts::open_store(path, config, shared, progress).await?;
                 let (watched, closed) = oneshot::channel();
                 let watch = store.clone().watch(FOLDER_CHECK, async {
                     let _ = closed.await;
                 });
                 tokio::spawn(watch);
                 Ok::<_, crate::error::Error>(Opened {
-                    repository: Arc::new(HostedRepository::new(store.clone())),
+                    repository: Arc::new(HostedRepository::new(
+                        store.clone(),
+                        shared.cache.clone(),
+                    )),
                     store,
                     _watched: watched,
                 })

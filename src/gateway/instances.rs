@@ -22,7 +22,7 @@ use super::{Gateway, Tenant};
 use crate::config::{Action, Config};
 use crate::error::{Error, Result};
 use crate::names::TenantPath;
-use crate::repository::Freshness;
+use crate::store::Freshness;
 
 /// How many stores of patterns are opened at a time.
 const OPENINGS: usize = 16;
@@ -117,6 +117,7 @@ impl Gateway {
         if reads_alike && holds_nothing(&held).await {
             let part = super::HostedPart {
                 store: held.store.clone(),
+                repository: held.repository.clone(),
                 rules: rules.clone(),
             };
             return Ok(Arc::new(
@@ -189,6 +190,6 @@ async fn has_no_folder(config: &Config, path: &TenantPath) -> bool {
 
 /// Whether there is certainly nothing: what could not be listed may hold anything, and must not look empty.
 async fn holds_nothing(held: &Held) -> bool {
-    let listed = tokio::time::timeout(FIRST_LISTING, held.repository.settled()).await;
-    listed.is_ok() && held.repository.freshness() != Freshness::Unknown && held.is_vacant()
+    let listed = tokio::time::timeout(FIRST_LISTING, held.store.settled()).await;
+    listed.is_ok() && held.store.freshness() != Freshness::Unknown && held.is_vacant()
 }

@@ -31,6 +31,7 @@ use crate::metrics::Metrics;
 use crate::names::TenantPath;
 use crate::net::Clients;
 use crate::repository::proxy::{Proxy, ShrinkRule};
+use crate::store::Places;
 
 /// How often what nobody needs any more is forgotten: idle rate-limit keys, tenants of patterns that hold nothing.
 const HOUSEKEEPING: Duration = Duration::from_secs(15);
@@ -49,6 +50,8 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
     /// The time.
     pub clock: Clock,
+    /// The buckets of hosted stores.
+    pub places: Arc<Places>,
 }
 
 /// Upstreams by name.

@@ -1,45 +1,31 @@
-//! Opens the hosted store of a tenant, or takes it over from the configuration before.
+//! Opens the hosted store of a tenant.
 
 use std::sync::Arc;
 
 use tracing::{debug, info, warn};
 
-use super::{Gateway, Progress, Shared};
+use super::{Progress, Shared};
 use crate::config::Config;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::names::TenantPath;
-use crate::store::Hosted;
+use crate::store::{Hosted, Parts};
 
 pub(super) async fn open_store(
     path: &TenantPath,
     config: &Config,
     shared: &Shared,
-    previous: Option<&Gateway>,
     progress: &Progress,
 ) -> Result<Arc<Hosted>> {
-    if let Some(previous) = previous
-        && previous.config.store == config.store
-        && let Some(hosted) = previous
-            .tenants
-            .get(path)
-            .and_then(|tenant| tenant.hosted_part())
-    {
-        return Ok(hosted.store.clone());
-    }
     let state_dir = config.data_dir.join("cache").join("hosted");
     let progress = progress.clone();
     let told = move |done, total| progress(done, total);
-    let Some(root) = config.store.root() else {
-        return Err(Error::invalid("buckets are no stores yet"));
-    };
-    let store = Hosted::open(
-        root.to_path_buf(),
-        path,
+    let parts = Parts {
         state_dir,
-        shared.clock.clone(),
-        told,
-    )
-    .await?;
+        clients: &shared.clients,
+        clock: shared.clock.clone(),
+        places: &shared.places,
+    };
+    let store = Hosted::open(&config.store, path, parts, told).await?;
     let problems = store.problems();
     if !problems.is_empty() {
         warn!(tenant.name = %path, "{} packages of `{path}` cannot be read and are not listed; the report of the tenant names them", problems.len());

@@ -41,6 +41,8 @@ pub struct Tenant {
 pub struct HostedPart {
     /// Where uploads go.
     pub store: Arc<Hosted>,
+    /// What is there, to be read.
+    pub repository: Arc<HostedRepository>,
     /// The rules for them.
     pub rules: config::Hosted,
 }
@@ -152,6 +154,7 @@ impl Tenant {
         Self {
             hosted: hosted.map(|(held, rules)| HostedPart {
                 store: held.store.clone(),
+                repository: held.repository.clone(),
                 rules: rules.clone(),
             }),
             path,
@@ -214,11 +217,6 @@ impl Tenant {
         })
     }
 
-    /// The part that takes uploads, where there is one.
-    pub(super) fn hosted_part(&self) -> Option<&HostedPart> {
-        self.hosted.as_ref()
-    }
-
     /// Takes one request of `identity` to the tenant called `label` off the allowance. Errors: over its rate.
     pub(super) fn check_rate(
         &self,
@@ -238,7 +236,7 @@ impl Tenant {
 
     /// A hosted file by its stored name, whether or not the index shows it.
     pub async fn stored_file(&self, file: &FileName) -> Result<Artifact> {
-        HostedRepository::file(&self.hosted()?.store, file).await
+        self.hosted()?.repository.file(file).await
     }
 
     /// Whether `identity` may do anything in the tenant at `path`: this one, or one of its pattern.

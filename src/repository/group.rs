@@ -212,8 +212,11 @@ impl Group {
         &self.members
     }
 
-    /// The freshness of the stalest member; unknown only where no member was ever reached.
+    /// The freshness of the stalest member; unknown only where no member was ever reached, or one that reserves names was not.
     pub fn freshness(&self) -> Freshness {
+        if self.is_blind() {
+            return Freshness::Unknown;
+        }
         let (mut age, mut stale, mut known) = (Duration::ZERO, false, self.members.is_empty());
         for member in &self.members {
             match member.repository.freshness() {
@@ -230,6 +233,14 @@ impl Group {
             (true, true) => Freshness::Stale { age },
             (true, false) => Freshness::Fresh { age },
         }
+    }
+
+    /// Whether a member that reserves names does not know them yet. Another member's chart of such a name must not be served,
+    /// so until then nothing of the others is.
+    fn is_blind(&self) -> bool {
+        self.members.iter().any(|member| {
+            member.reserves_names && member.repository.freshness() == Freshness::Unknown
+        })
     }
 
     /// Members whose index was never learned, each with the reason.
@@ -269,12 +280,16 @@ impl Group {
 
     fn merge(&self) {
         let _one_at_a_time = self.one_at_a_time();
+        let is_blind = self.is_blind();
         let members: Vec<Member> = self
             .members
             .iter()
             .map(|member| Member {
                 label: member.repository.label().clone(),
-                index: member.repository.index(),
+                index: match is_blind && !member.reserves_names {
+                    true => Arc::default(),
+                    false => member.repository.index(),
+                },
                 reserves_names: member.reserves_names,
             })
             .collect();

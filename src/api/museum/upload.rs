@@ -11,7 +11,7 @@ use crate::config::{Museum, Overwrite};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::{HostedPart, Tenant};
 use crate::http::{Request, RequestBody, Response, StatusCode};
-use crate::store::{OverwritePermission, Spooled, Upload};
+use crate::store::{Limits, OverwritePermission, Spooled, Upload};
 
 /// `POST /api/T/charts`: a raw archive, or a form with an archive, a provenance file or both.
 pub(in crate::api) async fn upload(
@@ -86,7 +86,7 @@ async fn put(
         archive,
         provenance,
     };
-    let entry = hosted.store.put(upload, permission).await?;
+    let entry = hosted.store.put(upload, permission, limits(hosted)).await?;
     if !entry.version.is_strict() {
         info!(tenant.name = %tenant.path(), "`{}` was uploaded with a version that only helm's lenient reader takes: OCI clients and version ranges of Flux do not see it", entry.file_name());
     }
@@ -98,7 +98,10 @@ async fn put_provenance(
     provenance: Spooled,
     permission: OverwritePermission,
 ) -> Result<()> {
-    hosted.store.put_provenance(provenance, permission).await?;
+    hosted
+        .store
+        .put_provenance(provenance, permission, limits(hosted))
+        .await?;
     Ok(())
 }
 
@@ -108,6 +111,13 @@ async fn saved(tenant: &Tenant) -> Result<Response> {
         StatusCode::CREATED,
         &serde_json::json!({ "saved": true }),
     ))
+}
+
+fn limits(hosted: &HostedPart) -> Limits {
+    Limits {
+        max_objects: hosted.rules.max_objects,
+        max_versions: hosted.rules.max_versions,
+    }
 }
 
 /// The presence of `force` is all that counts, as in ChartMuseum: `?force=false` forces too.

@@ -25,10 +25,22 @@ impl World {
     }
 
     async fn open(&self) -> Arc<Hosted> {
-        let root = self.folder.path().join("hosted");
-        let state = self.folder.path().join("state");
+        self.open_telling(|_, _| {}).await
+    }
+
+    async fn open_telling(
+        &self,
+        progress: impl Fn(usize, usize) + Send + Sync + 'static,
+    ) -> Arc<Hosted> {
+        let store = config::Store::folder(self.folder.path().join("hosted"));
         let tenant = TenantPath::parse("acme/platform").expect("a path");
-        Hosted::open(root, &tenant, state, self.clock.clone(), |_, _| {})
+        let parts = Parts {
+            state_dir: self.folder.path().join("state"),
+            clients: &Clients::new(),
+            clock: self.clock.clone(),
+            places: &Places::default(),
+        };
+        Hosted::open(&store, &tenant, parts, progress)
             .await
             .expect("a store")
     }
@@ -54,9 +66,7 @@ impl World {
     }
 
     fn scratch_files(&self) -> usize {
-        fs::read_dir(self.path(".chartgate/tmp"))
-            .expect("a folder")
-            .count()
+        fs::read_dir(self.path(".chartgate/tmp")).map_or(0, Iterator::count)
     }
 }
 
@@ -81,7 +91,7 @@ async fn put(
         archive,
         provenance: None,
     };
-    store.put(upload, overwrite).await
+    store.put(upload, overwrite, Limits::default()).await
 }
 
 async fn put_both(
@@ -99,6 +109,7 @@ async fn put_both(
                 provenance,
             },
             overwrite,
+            Limits::default(),
         )
         .await
 }
@@ -117,12 +128,19 @@ fn file(name: &str) -> FileName {
 async fn bytes_of(store: &Arc<Hosted>, name: &str) -> Result<Vec<u8>> {
     let stored = store.open_file(&file(name)).await?;
     let mut bytes = Vec::new();
-    std::io::Read::read_to_end(&mut &stored.file, &mut bytes).expect("readable");
+    std::io::Read::read_to_end(&mut opened(&stored), &mut bytes).expect("readable");
     assert_eq!(bytes.len() as u64, stored.len);
     if let Some(digest) = stored.digest {
         assert_eq!(Digest::of(&bytes), digest);
     }
     Ok(bytes)
+}
+
+fn opened(stored: &StoredFile) -> &fs::File {
+    match &stored.content {
+        StoredContent::File(file) => file,
+        other => panic!("{other:?} is no file"),
+    }
 }
 
 /// `name-version` of everything in the index, sorted.
@@ -255,6 +273,7 @@ async fn a_cancelled_upload_is_either_there_or_not() {
                 provenance: None,
             },
             Denied,
+            Limits::default(),
         ));
         for _ in 0..polls {
             if futures_util::poll!(&mut upload).is_ready() {
@@ -343,7 +362,7 @@ async fn a_provenance_file_never_stands_beside_other_bytes() {
     store.delete("app", "1.0.0").await.expect("removed");
     let early = spooled(&store, of_old.as_bytes()).await;
     store
-        .put_provenance(early, Denied)
+        .put_provenance(early, Denied, Limits::default())
         .await
         .expect("ahead of its archive");
     assert_eq!(
@@ -363,14 +382,18 @@ async fn provenance_files_alone() {
     let store = world.open().await;
     let text = provenance("app", "1.0.0", b"x");
     let name = store
-        .put_provenance(spooled(&store, text.as_bytes()).await, Denied)
+        .put_provenance(
+            spooled(&store, text.as_bytes()).await,
+            Denied,
+            Limits::default(),
+        )
         .await
         .expect("stored");
     assert_eq!(name.as_str(), "app-1.0.0.tgz.prov");
     let again = spooled(&store, text.as_bytes()).await;
     assert_eq!(
         store
-            .put_provenance(again, Denied)
+            .put_provenance(again, Denied, Limits::default())
             .await
             .expect_err("there")
             .kind(),
@@ -378,13 +401,13 @@ async fn provenance_files_alone() {
     );
     let again = spooled(&store, text.as_bytes()).await;
     store
-        .put_provenance(again, Granted)
+        .put_provenance(again, Granted, Limits::default())
         .await
         .expect("replaced");
     let junk = spooled(&store, b"junk").await;
     assert_eq!(
         store
-            .put_provenance(junk, Denied)
+            .put_provenance(junk, Denied, Limits::default())
             .await
             .expect_err("junk")
             .message(),
@@ -406,7 +429,7 @@ async fn a_deleted_version_is_gone_for_good() {
     store.delete("app", "1.0.0").await.expect("removed");
     assert!(listed(&store).is_empty());
     assert_eq!(
-        open.file.metadata().expect("still open").len(),
+        opened(&open).metadata().expect("still open").len(),
         bytes.len() as u64
     );
     for name in ["app-1.0.0.tgz", "app-1.0.0.tgz.prov"] {
@@ -462,15 +485,9 @@ async fn a_restart_shows_the_same_without_reading_packages() {
     store.flush().await.expect("saved");
     let reported = Arc::new(Mutex::new(Vec::new()));
     let sink = Arc::clone(&reported);
-    let saved = Hosted::open(
-        world.folder.path().join("hosted"),
-        &TenantPath::parse("acme/platform").expect("a path"),
-        world.folder.path().join("state"),
-        world.clock.clone(),
-        move |done, total| sink.lock().expect("no panic").push((done, total)),
-    )
-    .await
-    .expect("a store");
+    let saved = world
+        .open_telling(move |done, total| sink.lock().expect("no panic").push((done, total)))
+        .await;
     assert_eq!(*reported.lock().expect("no panic"), []);
     assert_eq!(text(&saved.index()), text(&before));
     assert_eq!(saved.problems().len(), 1);
@@ -554,6 +571,7 @@ async fn uploads_of_living_processes_survive_a_second_opening() {
                 provenance: None,
             },
             Denied,
+            Limits::default(),
         )
         .await
         .expect("stored");
@@ -635,6 +653,7 @@ async fn a_look_up_never_shows_other_bytes_than_the_index_names() {
 #[tokio::test]
 async fn links_and_pipes_are_not_followed() {
     let world = World::new();
+    fs::create_dir_all(world.path("")).expect("a folder");
     let store = world.open().await;
     let secret = world.folder.path().join("secret.tgz");
     fs::write(&secret, package("secret", "1.0.0")).expect("a file");
@@ -743,6 +762,7 @@ async fn two_charts_with_one_canonical_name_are_never_mixed() {
 #[tokio::test]
 async fn a_copy_in_progress_is_listed_once_it_is_complete() {
     let world = World::new();
+    fs::create_dir_all(world.path("")).expect("a folder");
     let store = world.open().await;
     let bytes = package("slow", "1.0.0");
     fs::write(world.path("slow-1.0.0.tgz"), &bytes[..60]).expect("half");
@@ -895,7 +915,10 @@ async fn figures() {
     let store = world.open().await;
     timed("second start", start);
     let start = std::time::Instant::now();
-    store.folder.list().expect("listed");
+    let Place::Folder(folder) = &store.place else {
+        panic!("a folder");
+    };
+    folder.list().expect("listed");
     timed("  of it, in parallel: listing names", start);
     let start = std::time::Instant::now();
     let state = fs::read(store.keeper.path()).expect("a state");
@@ -905,11 +928,11 @@ async fn figures() {
     let one = package("sync", "1.0.0");
     let start = std::time::Instant::now();
     for _ in 0..20 {
-        let (path, file) = store.folder.scratch_file().expect("a file");
-        std::io::Write::write_all(&mut &file, &one).expect("written");
+        let scratch = folder.scratch_file().expect("a file");
+        let file = &scratch.file;
+        std::io::Write::write_all(&mut &*file, &one).expect("written");
         file.sync_all().expect("synced");
-        store.folder.sync().expect("synced");
-        fs::remove_file(path).expect("removed");
+        folder.sync().expect("synced");
     }
     eprintln!(
         "syncing a file and the folder, bare: {:?}",
@@ -943,6 +966,7 @@ async fn figures() {
                     provenance: None,
                 },
                 Denied,
+                Limits::default(),
             )
             .await
             .expect("stored");
