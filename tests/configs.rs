@@ -302,6 +302,7 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("upstreams: {a: {url: 'https://x/index.yaml'}}\ntenants: {t: {charts: a}}", "upstreams.a.url", "without `index.yaml`"),
     ("cache: {redis: {url: 'http://h'}}", "cache.redis", "`redis+cluster`"),
     ("cache: {redis: {}}", "cache.redis", "`url` is missing"),
+    ("cache: {redis: {url: 'redis://:a@h', password: b}}", "cache.redis", "credentials already"),
     // Files and the environment.
     ("auth: {users_file: missing}", "auth.users_file", "cannot read `/nowhere/missing`"),
     ("server: {https: {listen: ':1', cert_file: c, key_file: k}}", "server.https.key_file", "cannot read `/nowhere/k`"),

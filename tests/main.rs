@@ -24,6 +24,8 @@ mod objects;
 mod oracle;
 /// The ChartMuseum API of native tenants: merged with upstreams, at any depth.
 mod museum_api;
+/// ChartMuseum's flags, and tokens end to end.
+mod museum_flags;
 /// Commands and exit codes, reload, drain and hand-over.
 mod process;
 /// Requests that no decent client sends.

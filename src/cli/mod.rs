@@ -36,12 +36,18 @@ pub fn run() -> ExitCode {
             };
         }
     };
-    let outcome = match command {
+    let outcome = match &command {
+        Command::Serve(arguments) => logged(Purpose::Service, || serve::command(arguments)),
+        Command::Check(arguments) => logged(Purpose::Command, || check::run(arguments)),
+        Command::Index(arguments) => logged(Purpose::Command, || inspect::index(arguments)),
+        Command::Explain(arguments) => logged(Purpose::Command, || inspect::explain(arguments)),
+        Command::Passwd(arguments) => logged(Purpose::Command, || {
+            passwd::run(arguments).map_err(Failure::from)
+        }),
         Command::Chartmuseum(arguments) => Asked::to_run(&arguments.flags).and_then(museum),
         Command::Migrate(Migrate::Chartmuseum(arguments)) => {
             Asked::to_print(&arguments.flags).and_then(museum)
         }
-        command => plain(&command),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -52,21 +58,10 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// A command of chartgate's own.
-fn plain(command: &Command) -> Result<(), Failure> {
-    let purpose = match command {
-        Command::Serve(_) => Purpose::Service,
-        _ => Purpose::Command,
-    };
+/// A command of chartgate's own. What it logs is written before its failure is told.
+fn logged(purpose: Purpose, run: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
     let _log = logging::start(purpose, Style::usual(&variable), &variable);
-    match command {
-        Command::Serve(arguments) => serve::command(arguments),
-        Command::Check(arguments) => check::run(arguments),
-        Command::Index(arguments) => inspect::index(arguments),
-        Command::Explain(arguments) => inspect::explain(arguments),
-        Command::Passwd(arguments) => passwd::run(arguments).map_err(Failure::from),
-        Command::Chartmuseum(_) | Command::Migrate(_) => Ok(()),
-    }
+    run()
 }
 
 /// A command that speaks ChartMuseum's flags, which also say how it logs.

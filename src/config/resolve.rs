@@ -144,7 +144,9 @@ fn redis_url(section: &mut Section<'_>) -> Option<Secret> {
     match with_password(url.reveal(), password.reveal()) {
         Some(url) => Some(url),
         None => {
-            section.mistake("`url` has credentials already; take `password` away or the ones in `url`");
+            section.mistake(
+                "`url` has credentials already; take `password` away or the ones in `url`",
+            );
             None
         }
     }
@@ -155,7 +157,10 @@ fn with_password(url: &str, password: &str) -> Option<Secret> {
     let (scheme, rest) = url.split_once("://")?;
     let password =
         percent_encoding::utf8_percent_encode(password, percent_encoding::NON_ALPHANUMERIC);
-    let credentials = rest.split('/').next().is_some_and(|part| part.contains('@'));
+    let credentials = rest
+        .split('/')
+        .next()
+        .is_some_and(|part| part.contains('@'));
     (!credentials).then(|| Secret::new(format!("{scheme}://:{password}@{rest}")))
 }
 

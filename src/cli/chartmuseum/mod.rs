@@ -109,13 +109,15 @@ impl Asked {
 }
 
 fn run(settings: &Settings, arguments: Vec<String>) -> Result<(), Failure> {
+    if prints_index(settings) {
+        // What the data folder holds is used; nothing is written there.
+        let rendered = rendered(settings, &render::data_dir(settings))?;
+        say(&rendered.notices);
+        return inspect::print_index(read(&rendered)?, "/");
+    }
     let data_dir = data_dir(settings)?;
     let rendered = rendered(settings, &data_dir)?;
     let config = read(&rendered)?;
-    if prints_index(settings) {
-        say(&rendered.notices);
-        return inspect::print_index(config, "/");
-    }
     if settings.is_on("gen-index") {
         tracing::warn!("--gen-index is ignored, as in ChartMuseum: it needs depth 0");
     }

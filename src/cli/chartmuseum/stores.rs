@@ -3,6 +3,8 @@
 //! Credentials that the AWS, Google, OpenStack and other default chains find in the environment are left to those; the rest
 //! stands in the text as the name of the variable that ChartMuseum reads.
 
+use std::time::Duration;
+
 use super::flags::ORACLE;
 use super::render::{absolute, duration};
 use super::settings::Settings;
@@ -11,6 +13,8 @@ use crate::config::Environment;
 
 /// How often a bucket is listed where ChartMuseum lists it at every request, in seconds.
 const ALWAYS: u64 = 5;
+/// More packages than this are never read at a time.
+const MOST_READERS: i64 = 256;
 
 /// Writes the section. Errors: a requirement that is not met, in ChartMuseum's words. `notices` get what differs.
 pub(super) fn write(
@@ -108,7 +112,7 @@ impl Store<'_> {
         );
         self.copy("server_side_encryption", "storage-amazon-sse");
         let insecure = (self.env)("AWS_INSECURE_SKIP_VERIFY").is_some_and(|value| value == "true");
-        self.reach(&[], insecure);
+        self.tls(&[], insecure);
         Ok(())
     }
 
@@ -125,7 +129,6 @@ impl Store<'_> {
             self.yaml.value("endpoint", &endpoint);
             self.yaml.plain("anonymous", true);
         }
-        self.reach(&[], false);
         Ok(())
     }
 
@@ -150,7 +153,6 @@ impl Store<'_> {
                 "AZURE_API_VERSION is ignored: requests say which version they are made for".into(),
             );
         }
-        self.reach(&[], false);
         Ok(())
     }
 
@@ -163,7 +165,6 @@ impl Store<'_> {
         self.yaml
             .variable("access_key_secret", "ALIBABA_CLOUD_ACCESS_KEY_SECRET");
         self.copy("server_side_encryption", "storage-alibaba-sse");
-        self.reach(&[], false);
         Ok(())
     }
 
@@ -184,7 +185,7 @@ impl Store<'_> {
             self.yaml.variable("password", "ST_KEY");
         }
         self.copy("region", "storage-openstack-region");
-        self.reach(&[("ca_file", "storage-openstack-cacert")], false);
+        self.tls(&[("ca_file", "storage-openstack-cacert")], false);
         Ok(())
     }
 
@@ -219,7 +220,6 @@ impl Store<'_> {
             .variable("access_key_id", "BAIDU_CLOUD_ACCESS_KEY_ID");
         self.yaml
             .variable("secret_access_key", "BAIDU_CLOUD_ACCESS_KEY_SECRET");
-        self.reach(&[], false);
         Ok(())
     }
 
@@ -231,7 +231,6 @@ impl Store<'_> {
             .variable("secret_id", "TENCENT_CLOUD_COS_SECRET_ID");
         self.yaml
             .variable("secret_key", "TENCENT_CLOUD_COS_SECRET_KEY");
-        self.reach(&[], false);
         Ok(())
     }
 
@@ -245,7 +244,7 @@ impl Store<'_> {
             .map(str::trim)
             .filter(|endpoint| !endpoint.is_empty());
         self.yaml.list("endpoints", endpoints);
-        self.reach(
+        self.tls(
             &[
                 ("ca_file", "storage-etcd-cafile"),
                 ("cert_file", "storage-etcd-certfile"),
@@ -278,9 +277,8 @@ impl Store<'_> {
         }
     }
 
-    /// How the store is reached: ChartMuseum dials every address, private ones too.
-    fn reach(&mut self, files: &[(&str, &str)], insecure: bool) {
-        self.yaml.plain("allow_private", true);
+    /// Whose certificates count.
+    fn tls(&mut self, files: &[(&str, &str)], insecure: bool) {
         let files: Vec<_> = files
             .iter()
             .filter_map(|(key, name)| Some((*key, self.settings.given_text(name)?)))
@@ -299,8 +297,12 @@ impl Store<'_> {
     }
 
     fn freshness(&mut self) {
-        let interval = self.settings.duration("cache-interval");
-        let always = std::time::Duration::from_secs(ALWAYS);
+        // The reader takes no shorter one; zero is none at all.
+        let interval = match self.settings.duration("cache-interval") {
+            Duration::ZERO => Duration::ZERO,
+            interval => interval.max(Duration::from_secs(1)),
+        };
+        let always = Duration::from_secs(ALWAYS);
         if self.settings.is_on("always-regenerate-chart-index") {
             self.notices.push(format!(
                 "--always-regenerate-chart-index: a bucket is listed every {ALWAYS} s instead of at every request; a folder is \
@@ -315,9 +317,9 @@ impl Store<'_> {
         if !tolerance.is_zero() {
             self.yaml.plain("timestamp_tolerance", duration(tolerance));
         }
-        if self.settings.count("index-limit") > 0 {
-            self.yaml
-                .plain("readers", self.settings.count("index-limit"));
+        match self.settings.count("index-limit") {
+            0 => {}
+            readers => self.yaml.plain("readers", readers.min(MOST_READERS)),
         }
     }
 

@@ -76,7 +76,23 @@ fn scalar(text: &str) -> String {
 }
 
 fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    let json = serde_json::Value::from(text).to_string();
+    // JSON leaves these as they are, YAML does not take them (YAML 1.2 §5.1).
+    let hidden = |c: char| {
+        matches!(
+            c,
+            '\u{7f}'..='\u{9f}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}'
+        )
+    };
+    let mut quoted = String::with_capacity(json.len());
+    for character in json.chars() {
+        if hidden(character) {
+            quoted.push_str(&format!("\\u{:04x}", u32::from(character)));
+        } else {
+            quoted.push(character);
+        }
+    }
+    quoted
 }
 
 /// Values have variables, keys have none.
