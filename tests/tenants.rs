@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::support::fake::{FakeChart, FakeHelm, FakeUpstream, package};
 use crate::support::gateway::Gateway;
 use crate::support::http::{Call, Reply};
+use crate::support::tools::Helm;
 use crate::support::until;
 
 /// Everybody may do everything.
@@ -526,4 +527,30 @@ fn pushes_to_new_tenants_survive_each_other_readers_and_reloads() {
             .all(ready),
         "{listed}"
     );
+}
+
+/// Helm refuses unknown keys of an index that is not JSON, so the real ones have to read what is said of the server.
+#[test]
+fn real_helm_reads_an_index_that_tells_the_context_path() {
+    let clients = [Helm::find("helm3"), Helm::find("helm4")];
+    for (format, strict) in [("json", false), ("yaml", false), ("yaml", true)] {
+        let mut config = open(&["*"]);
+        config["tenants"]["*"]["index"] = json!({ "format": format });
+        if strict {
+            config["chartmuseum"] = json!({"strict": true});
+        } else {
+            config["server"] = json!({"context_path": "/helm"});
+        }
+        let text = printed_index(&config, "team");
+        assert!(text.contains("serverInfo"), "{text}");
+        let site = FakeHelm::new().index(text).run();
+        for helm in clients.iter().flatten() {
+            helm.ok(&["repo", "add", "gw", &site.url(), "--force-update"]);
+            let found = helm.listing();
+            assert!(
+                found.contains(&("gw/app".to_owned(), "1.0.0".to_owned())),
+                "{format}: {found:?}"
+            );
+        }
+    }
 }

@@ -21,7 +21,7 @@ pub(super) fn run(arguments: &args::Check) -> Result<(), Failure> {
     println!(
         "configuration is fine: {} upstreams, {} tenants",
         config.upstreams.len(),
-        config.tenants.len()
+        config.tenants.len() + config.patterns.len()
     );
     if !arguments.connect {
         return Ok(());

@@ -184,6 +184,9 @@ async fn announce(gateway: Arc<Gateway>) {
     if let Ok(Some(note)) = note {
         warn!("{note}");
     }
+    for pattern in gateway.config().patterns.keys() {
+        info!(tenant.name = %pattern, "serving every tenant that fits `{pattern}`; the first push makes one");
+    }
     gateway.settled().await;
     for tenant in gateway.tenants() {
         let snapshot = tenant.charts().snapshot();
