@@ -37,8 +37,14 @@ fn run(folder: &Path, variables: &[(&str, &str)], arguments: &[&str]) -> (Output
 
 const LOCAL: [&str; 4] = ["--storage", "local", "--storage-local-rootdir", "charts"];
 
-/// Flags and the variables that their backends' credentials come from.
-const SETS: &[(&[&str], &[(&str, &str)])] = &[
+/// Flags, and the environment beside them.
+type Set = (
+    &'static [&'static str],
+    &'static [(&'static str, &'static str)],
+);
+
+/// Each backend with the variables that its credentials come from, and the ways to spell flags.
+const SETS: &[Set] = &[
     (&LOCAL, &[]),
     (
         &[
