@@ -129,8 +129,7 @@ fn every_real_chart_is_read_as_helm_reads_it() {
 fn streams_that_are_no_archive() {
     refused(b"", "EOF: the package is empty");
     refused(b"\x1f", "unexpected EOF");
-    refused(b"PK\x03\x04", "unexpected EOF");
-    refused(b"PK\x03\x04 a zip file", "gzip: invalid header");
+    refused(b"PK\x03\x04", "gzip: invalid header");
     refused(&gzip(b""), "no files in chart archive");
     refused(&gzip(&[0; 10_240]), "no files in chart archive");
     refused(&gzip(&[7; 512]), "invalid tar header");
