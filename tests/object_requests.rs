@@ -420,6 +420,35 @@ async fn a_new_object_is_written_once() {
     assert_eq!(count(&service), 2);
 }
 
+/// A large upload of which a part fails is given up: its parts are removed, and it is never completed.
+#[tokio::test]
+async fn half_an_upload_leaves_nothing() {
+    let service = FakeService::run(
+        |asked| match (asked.method.as_str(), asked.target.as_str()) {
+            ("POST", target) if target.contains("uploads") => Said::new(
+                200,
+                "<InitiateMultipartUploadResult><UploadId>the-upload</UploadId></InitiateMultipartUploadResult>",
+            ),
+            ("PUT", target) if target.contains("partNumber=2") => Said::hang_up(),
+            ("PUT", _) => Said::new(200, "").with("ETag", TAG),
+            ("DELETE", _) => Said::new(204, ""),
+            _ => Said::new(404, ""),
+        },
+    );
+    let upload = Content::Bytes(vec![0; 20 << 20].into());
+    let error = bucket_at(&service)
+        .write("a", upload, Existing::Refuse)
+        .await
+        .expect_err("half");
+    assert_eq!(error.kind(), ErrorKind::UpstreamUnavailable, "{error:?}");
+    let asked = service.asked();
+    let aborted =
+        |asked: &Asked| asked.method == "DELETE" && asked.target.contains("uploadId=the-upload");
+    assert_eq!(asked.iter().filter(|asked| aborted(asked)).count(), 1);
+    let completed = |asked: &Asked| asked.method == "POST" && asked.target.contains("uploadId=");
+    assert!(!asked.iter().any(completed));
+}
+
 /// A listing that breaks off ends with an error, after what came before.
 #[tokio::test]
 async fn half_a_listing_is_no_listing() {
