@@ -17,7 +17,7 @@ use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::ByteStream;
 use crate::names::FileName;
-use crate::object::{Bucket, Stamp};
+use crate::object::Stamp;
 
 /// An archive or a provenance file.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ pub enum StoredContent {
 /// An archive in a bucket, to be read where it is not in the cache.
 #[derive(Clone, Debug)]
 pub struct StoredObject {
-    bucket: Bucket,
+    shelf: Arc<Shelf>,
     key: Arc<str>,
     stamp: Stamp,
 }
@@ -54,7 +54,7 @@ pub struct StoredObject {
 impl StoredObject {
     /// What it is called, for logs and the cache's ledger.
     pub fn name(&self) -> String {
-        format!("hosted/{}/{}", self.bucket.label(), self.key)
+        format!("hosted/{}/{}", self.shelf.bucket.label(), self.key)
     }
 
     /// The bytes from `offset` on, of the very object that is known.
@@ -63,8 +63,9 @@ impl StoredObject {
     /// [`Hosted::look_again`] finds out what is there.
     pub async fn open(&self, offset: u64) -> Result<ByteStream> {
         let range = (offset > 0).then_some(offset..self.stamp.size);
-        let label = self.bucket.label();
-        let opened = self.bucket.read(&self.key, range).await?.ok_or_else(|| {
+        let bucket = &self.shelf.bucket;
+        let label = bucket.label();
+        let opened = bucket.read(&self.key, range).await?.ok_or_else(|| {
             Error::not_found(format!("`{}` is not in {label} any more", self.key))
         })?;
         if !self.is_same(&opened.stamp) {
@@ -144,7 +145,7 @@ impl Hosted {
             .map_or_else(|| file.archive().into(), |(stored, _)| Arc::clone(stored))
     }
 
-    async fn look_into(self: &Arc<Self>, shelf: &Shelf, wanted: &FileName) -> Result<Look> {
+    async fn look_into(self: &Arc<Self>, shelf: &Arc<Shelf>, wanted: &FileName) -> Result<Look> {
         let stored = self.stored_as(wanted);
         if wanted.is_provenance() {
             return provenance_in(shelf, &stored, wanted).await;
@@ -163,13 +164,13 @@ impl Hosted {
         }))
     }
 
-    fn known(&self, shelf: &Shelf, stored: &Arc<str>) -> Option<Look> {
+    fn known(&self, shelf: &Arc<Shelf>, stored: &Arc<str>) -> Option<Look> {
         let catalog = self.catalog();
         let record = catalog.get(stored)?;
         Some(match &record.content {
             Content::Package(entry) => {
                 let object = StoredObject {
-                    bucket: shelf.bucket.clone(),
+                    shelf: Arc::clone(shelf),
                     key: shelf.key(stored).into(),
                     stamp: record.stamp,
                 };
