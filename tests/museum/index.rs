@@ -349,7 +349,10 @@ fn gen_index_prints_the_index_and_ends() {
         // ChartMuseum's log goes to the same place.
         let at = ["apiVersion", "\"apiVersion", "{\"apiVersion"]
             .iter()
-            .find_map(|start| text.match_indices(start).find(|(at, _)| text[..*at].is_empty() || text[..*at].ends_with('\n')))
+            .find_map(|start| {
+                text.match_indices(start)
+                    .find(|(at, _)| text[..*at].is_empty() || text[..*at].ends_with('\n'))
+            })
             .map(|(at, _)| at)
             .expect("an index");
         printed.push(strict(&text.as_bytes()[at..])["entries"].clone());

@@ -84,7 +84,7 @@ pub struct Chart {
     pub metadata: Metadata,
     /// Whether it is a KubeVela addon: `metadata.yaml` and `template.cue` or `template.yaml` beside Chart.yaml.
     pub is_addon: bool,
-    /// What an upload would have been refused for; empty after [`Strictness::Upload`], at most a few.
+    /// What is odd about it, and what an upload would have been refused for; at most a few.
     pub warnings: Vec<String>,
 }
 

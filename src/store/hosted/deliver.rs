@@ -198,9 +198,11 @@ impl Hosted {
             (None, None) => Ok(Look::Missing(None)),
             (Some((file, stamp)), Some(record)) if record.stamp.agrees(&stamp) => {
                 Ok(match &record.content {
-                    Content::Package(entry) => {
-                        Look::Found(Box::new(found(StoredContent::File(file), stamp, entry.digest)))
-                    }
+                    Content::Package(entry) => Look::Found(Box::new(found(
+                        StoredContent::File(file),
+                        stamp,
+                        entry.digest,
+                    ))),
                     Content::Broken(reason) => Look::Missing(Some(Arc::clone(reason))),
                 })
             }
@@ -216,7 +218,11 @@ fn provenance(folder: &Folder, wanted: &FileName, stored: &str) -> Result<Look> 
     for name in [&format!("{stored}.prov"), wanted.as_str()] {
         match folder.read(name) {
             Ok(Some((file, stamp))) => {
-                return Ok(Look::Found(Box::new(found(StoredContent::File(file), stamp, None))));
+                return Ok(Look::Found(Box::new(found(
+                    StoredContent::File(file),
+                    stamp,
+                    None,
+                ))));
             }
             Ok(None) => {}
             Err(error) if is_not_a_file(&error) => {}
@@ -241,7 +247,11 @@ async fn provenance_in(shelf: &Shelf, stored: &str, wanted: &FileName) -> Result
             let reason = format!("it has more than {MAX_PROVENANCE} bytes");
             return Ok(Look::Missing(Some(reason.into())));
         }
-        return Ok(Look::Found(Box::new(found(StoredContent::Bytes(text), stamp, None))));
+        return Ok(Look::Found(Box::new(found(
+            StoredContent::Bytes(text),
+            stamp,
+            None,
+        ))));
     }
     Ok(Look::Missing(None))
 }
