@@ -27,7 +27,9 @@ fn serve(flags: &[&str]) -> (Program, tempfile::TempDir) {
 fn chart_folder(helm: &Helm, name: &str, version: &str) {
     let folder = helm.folder().join(name);
     std::fs::create_dir_all(folder.join("templates")).expect("a folder");
-    let text = format!("apiVersion: v2\nname: {name}\nversion: {version}\nappVersion: 1.16.0\ndescription: d\n");
+    let text = format!(
+        "apiVersion: v2\nname: {name}\nversion: {version}\nappVersion: 1.16.0\ndescription: d\n"
+    );
     std::fs::write(folder.join("Chart.yaml"), text).expect("Chart.yaml");
     std::fs::write(folder.join("values.yaml"), "colour: blue\n").expect("values.yaml");
     let template = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n";
@@ -47,7 +49,8 @@ fn refused(output: &Output, words: &str) {
 }
 
 fn said(output: &Output) -> String {
-    let texts = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text).into_owned());
+    let texts =
+        [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text).into_owned());
     texts.concat()
 }
 
@@ -73,7 +76,13 @@ fn pushes(program: &str) {
     chart_folder(&helm, "mychart", "0.1.0");
     done(&helm.run(&["cm-push", "mychart", "mine"]));
     done(&helm.run(&["cm-push", "mychart", &url, "--version", "0.2.0"]));
-    done(&helm.run(&["cm-push", "mychart", "mine", "--version=0.3.0", "--app-version=9.9.9"]));
+    done(&helm.run(&[
+        "cm-push",
+        "mychart",
+        "mine",
+        "--version=0.3.0",
+        "--app-version=9.9.9",
+    ]));
     helm.ok(&["package", "mychart", "--version", "0.4.0"]);
     done(&helm.run(&["cm-push", "mychart-0.4.0.tgz", "mine"]));
     done(&helm.run(&["cm-push", "mychart-0.4.0.tgz", &server.url("/org/other/")]));
@@ -82,7 +91,10 @@ fn pushes(program: &str) {
     done(&helm.run(&["cm-push", "mychart-0.4.0.tgz", "mine", "--force"]));
     done(&helm.run(&["cm-push", "-f", "mychart", &url]));
 
-    let list = server.get("/api/org/repo/charts/mychart").expect(200).json();
+    let list = server
+        .get("/api/org/repo/charts/mychart")
+        .expect(200)
+        .json();
     let versions: Vec<_> = list
         .as_array()
         .expect("a list")
@@ -106,8 +118,17 @@ fn pushes(program: &str) {
     helm.ok(&["repo", "update"]);
     let found = helm.ok(&["search", "repo", "mine/", "-l"]);
     assert_eq!(found.matches("mine/mychart").count(), 4, "{found}");
-    helm.ok(&["pull", "mine/mychart", "--version", "0.3.0", "--untar", "-d", "back"]);
-    let text = std::fs::read_to_string(helm.folder().join("back/mychart/Chart.yaml")).expect("the chart");
+    helm.ok(&[
+        "pull",
+        "mine/mychart",
+        "--version",
+        "0.3.0",
+        "--untar",
+        "-d",
+        "back",
+    ]);
+    let text =
+        std::fs::read_to_string(helm.folder().join("back/mychart/Chart.yaml")).expect("the chart");
     assert!(text.contains("appVersion: 9.9.9"), "{text}");
     helm.ok(&["template", "x", "mine/mychart", "--version", "~0.2"]);
     helm.ok(&["show", "values", "mychart", "--repo", &url]);
@@ -120,17 +141,38 @@ fn helm_finds_the_context_path_by_itself() {
     };
     for flags in [
         vec!["--context-path", "/helm/v1", "--depth", "1"],
-        vec!["--context-path", "/helm/v1", "--depth", "1", "--basic-auth-user", "u", "--basic-auth-pass", "p"],
+        vec![
+            "--context-path",
+            "/helm/v1",
+            "--depth",
+            "1",
+            "--basic-auth-user",
+            "u",
+            "--basic-auth-pass",
+            "p",
+        ],
     ] {
         let (server, folder) = serve(&flags);
         let url = server.url("/helm/v1/org");
-        let user: &[&str] = if flags.len() > 4 { &["--username", "u", "--password", "p"] } else { &[] };
+        let user: &[&str] = if flags.len() > 4 {
+            &["--username", "u", "--password", "p"]
+        } else {
+            &[]
+        };
         helm.ok(&[&["repo", "add", "--force-update", "ctx", &url], user].concat());
         chart_folder(&helm, "mychart", "0.1.0");
         // From the index that helm keeps, from the index that is fetched, and from the flag.
         done(&helm.run(&[&["cm-push", "mychart", "ctx", "--version", "1.0.0"], user].concat()));
         done(&helm.run(&[&["cm-push", "mychart", &url, "--version", "2.0.0"], user].concat()));
-        let flag = ["cm-push", "mychart", &url, "--version", "3.0.0", "--context-path", "/helm/v1"];
+        let flag = [
+            "cm-push",
+            "mychart",
+            &url,
+            "--version",
+            "3.0.0",
+            "--context-path",
+            "/helm/v1",
+        ];
         done(&helm.run(&[&flag[..], user].concat()));
         assert_eq!(super::pair::stored(folder.path()).len(), 3);
         helm.ok(&["repo", "update"]);
@@ -150,18 +192,42 @@ fn helm_shows_its_credentials_and_is_told_when_they_are_wrong() {
     let (server, folder) = serve(&["--basic-auth-user", "u", "--basic-auth-pass", "p"]);
     let url = server.url("");
     chart_folder(&helm, "mychart", "0.1.0");
-    refused(&helm.run(&["cm-push", "mychart", &url]), "401: unauthorized");
+    refused(
+        &helm.run(&["cm-push", "mychart", &url]),
+        "401: unauthorized",
+    );
     refused(
         &helm.run(&["cm-push", "mychart", &url, "-u", "u", "-p", "wrong"]),
         "401: unauthorized",
     );
-    helm.fails(&["repo", "add", "mine", &url, "--username", "u", "--password", "wrong"]);
-    helm.ok(&["repo", "add", "mine", &url, "--username", "u", "--password", "p"]);
+    helm.fails(&[
+        "repo",
+        "add",
+        "mine",
+        &url,
+        "--username",
+        "u",
+        "--password",
+        "wrong",
+    ]);
+    helm.ok(&[
+        "repo",
+        "add",
+        "mine",
+        &url,
+        "--username",
+        "u",
+        "--password",
+        "p",
+    ]);
     done(&helm.run(&["cm-push", "mychart", "mine"]));
     let within = url.replace("http://", "http://u:p@");
     done(&helm.run(&["cm-push", "mychart", &within, "--version", "0.2.0"]));
     let variables = [("HELM_REPO_USERNAME", "u"), ("HELM_REPO_PASSWORD", "p")];
-    done(&helm.run_with(&variables, &["cm-push", "mychart", &url, "--version", "0.3.0"]));
+    done(&helm.run_with(
+        &variables,
+        &["cm-push", "mychart", &url, "--version", "0.3.0"],
+    ));
     assert_eq!(super::pair::stored(folder.path()).len(), 3);
     helm.ok(&["repo", "update"]);
     helm.ok(&["pull", "mine/mychart", "--version", "0.3.0"]);
@@ -172,7 +238,10 @@ fn helm_shows_its_credentials_and_is_told_when_they_are_wrong() {
     assert!(added.status.success(), "{}", said(&added));
     let pulled = helm.run_with(&variables, &["pull", "viacm/mychart", "--version", "0.2.0"]);
     assert!(pulled.status.success(), "{}", said(&pulled));
-    done(&helm.run_with(&variables, &["cm-push", "mychart", "viacm", "--version", "0.5.0"]));
+    done(&helm.run_with(
+        &variables,
+        &["cm-push", "mychart", "viacm", "--version", "0.5.0"],
+    ));
 }
 
 #[test]
@@ -187,22 +256,54 @@ fn helm_pushes_with_a_token() {
     let token = super::auth::allowing("org", &["pull", "push"]);
     let reader = super::auth::allowing("org", &["pull"]);
     chart_folder(&helm, "mychart", "0.1.0");
-    refused(&helm.run(&["cm-push", "mychart", &url]), "401: unauthorized");
+    refused(
+        &helm.run(&["cm-push", "mychart", &url]),
+        "401: unauthorized",
+    );
     refused(
         &helm.run(&["cm-push", "mychart", &url, "--access-token", &reader]),
         "401: unauthorized",
     );
     done(&helm.run(&["cm-push", "mychart", &url, "--access-token", &token]));
     let variables = [("HELM_REPO_ACCESS_TOKEN", token.as_str())];
-    done(&helm.run_with(&variables, &["cm-push", "mychart", &url, "--version", "0.2.0"]));
+    done(&helm.run_with(
+        &variables,
+        &["cm-push", "mychart", &url, "--version", "0.2.0"],
+    ));
     // The raw token under a header of the client's choice.
     done(&helm.run(&[
-        "cm-push", "mychart", &url, "--version", "0.3.0", "--access-token", &token, "--auth-header", "Authorization",
+        "cm-push",
+        "mychart",
+        &url,
+        "--version",
+        "0.3.0",
+        "--access-token",
+        &token,
+        "--auth-header",
+        "Authorization",
     ]));
     assert_eq!(super::pair::stored(folder.path()).len(), 3);
-    helm.ok(&["repo", "add", "tok", &url, "--username", "anyone", "--password", &token]);
+    helm.ok(&[
+        "repo",
+        "add",
+        "tok",
+        &url,
+        "--username",
+        "anyone",
+        "--password",
+        &token,
+    ]);
     helm.ok(&["pull", "tok/mychart", "--version", "0.2.0"]);
-    helm.fails(&["repo", "add", "bad", &url, "--username", "anyone", "--password", "nonsense"]);
+    helm.fails(&[
+        "repo",
+        "add",
+        "bad",
+        &url,
+        "--username",
+        "anyone",
+        "--password",
+        "nonsense",
+    ]);
 }
 
 #[test]
@@ -224,7 +325,11 @@ fn lives(program: &str) {
         // The port of an absolute URL must be known before the start: a fixed name does for all but the pull.
         let absolute = flags.contains(&"--chart-url");
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let flags = if absolute { vec!["--chart-url", "http://charts.invalid"] } else { flags.to_vec() };
+        let flags = if absolute {
+            vec!["--chart-url", "http://charts.invalid"]
+        } else {
+            flags.to_vec()
+        };
         let server = Program::on_folder(&Which::Chartgate, folder.path(), &flags);
         let url = server.url("");
         helm.ok(&["repo", "add", "--force-update", "cm", &url]);

@@ -10,7 +10,16 @@ use crate::support::tools;
 /// What `curl arguments` prints, with the status in a line of its own at the end.
 fn curl(folder: &Path, arguments: &[&str]) -> Option<(String, u16)> {
     let output = Command::new(tools::find("curl")?)
-        .args(["--silent", "--show-error", "--max-time", "60", "--noproxy", "*", "-w", "\n%{http_code}"])
+        .args([
+            "--silent",
+            "--show-error",
+            "--max-time",
+            "60",
+            "--noproxy",
+            "*",
+            "-w",
+            "\n%{http_code}",
+        ])
         .args(arguments)
         .current_dir(folder)
         .output()
@@ -34,7 +43,9 @@ fn curl_uploads_lists_and_deletes_in_every_form() {
         std::fs::write(file, provenance("mychart", version)).expect("a provenance file");
     }
     // A package of 3 MB, for which curl waits until the server wants it.
-    let noise: Vec<u8> = (0..3_000_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let noise: Vec<u8> = (0..3_000_000_u32)
+        .map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8)
+        .collect();
     let big = super::packages::Package::of("name: big\nversion: 1.0.0\n").file("noise", noise);
     std::fs::write(files.path().join("big.tgz"), big.build()).expect("a package");
 
@@ -44,33 +55,62 @@ fn curl_uploads_lists_and_deletes_in_every_form() {
     let saved = ("{\"saved\":true}", 201);
     for (arguments, expected) in [
         (vec!["--data-binary", "@mychart-0.1.0.tgz", &charts], saved),
-        (vec!["--data-binary", "@mychart-0.1.0.tgz.prov", &prov], saved),
+        (
+            vec!["--data-binary", "@mychart-0.1.0.tgz.prov", &prov],
+            saved,
+        ),
         (
             vec!["--data-binary", "@mychart-0.1.0.tgz", &charts],
             ("{\"error\":\"file already exists\"}", 409),
         ),
         (
-            vec!["--data-binary", "@mychart-0.1.0.tgz", &format!("{charts}?force")],
+            vec![
+                "--data-binary",
+                "@mychart-0.1.0.tgz",
+                &format!("{charts}?force"),
+            ],
             saved,
         ),
         (
-            vec!["-F", "chart=@mychart-0.2.0.tgz", "-F", "prov=@mychart-0.2.0.tgz.prov", &charts],
+            vec![
+                "-F",
+                "chart=@mychart-0.2.0.tgz",
+                "-F",
+                "prov=@mychart-0.2.0.tgz.prov",
+                &charts,
+            ],
             saved,
         ),
         (
             vec!["-F", "chart=@mychart-0.2.0.tgz", &charts],
             ("{\"error\":\"chart already exists\"}", 409),
         ),
-        (vec!["-X", "POST", "-T", "mychart-0.3.0.tgz", &charts], saved),
+        (
+            vec!["-X", "POST", "-T", "mychart-0.3.0.tgz", &charts],
+            saved,
+        ),
         (
             vec![
-                "-X", "POST", "-H", "Transfer-Encoding: chunked", "-H", "Content-Type: application/gzip", "--data-binary",
-                "@mychart-0.4.0.tgz", &charts,
+                "-X",
+                "POST",
+                "-H",
+                "Transfer-Encoding: chunked",
+                "-H",
+                "Content-Type: application/gzip",
+                "--data-binary",
+                "@mychart-0.4.0.tgz",
+                &charts,
             ],
             saved,
         ),
         (
-            vec!["-H", "Expect: 100-continue", "--data-binary", "@big.tgz", &charts],
+            vec![
+                "-H",
+                "Expect: 100-continue",
+                "--data-binary",
+                "@big.tgz",
+                &charts,
+            ],
             saved,
         ),
         (
@@ -99,13 +139,21 @@ fn curl_uploads_lists_and_deletes_in_every_form() {
     assert_eq!(
         stored,
         [
-            "big-1.0.0.tgz", "mychart-0.2.0.tgz", "mychart-0.2.0.tgz.prov", "mychart-0.3.0.tgz", "mychart-0.4.0.tgz",
+            "big-1.0.0.tgz",
+            "mychart-0.2.0.tgz",
+            "mychart-0.2.0.tgz.prov",
+            "mychart-0.3.0.tgz",
+            "mychart-0.4.0.tgz",
             "mychart-0.5.0.tgz"
         ]
     );
     for name in &stored {
         let kept = std::fs::read(folder.path().join(name)).expect("what is stored");
-        let source = if name.starts_with("big") { "big.tgz" } else { name };
+        let source = if name.starts_with("big") {
+            "big.tgz"
+        } else {
+            name
+        };
         let sent = std::fs::read(files.path().join(source)).expect("what was sent");
         assert!(kept == sent, "{name} is not what was sent");
     }
@@ -116,6 +164,10 @@ fn curl_uploads_lists_and_deletes_in_every_form() {
     let index = server.url("/index.yaml");
     let zipped = curl(files.path(), &["--compressed", &index]).expect("curl");
     assert!(zipped.0.contains("mychart-0.4.0.tgz"), "{zipped:?}");
-    let page = curl(files.path(), &["-G", "-d", "offset=1", "-d", "limit=1", &charts]).expect("curl");
+    let page = curl(
+        files.path(),
+        &["-G", "-d", "offset=1", "-d", "limit=1", &charts],
+    )
+    .expect("curl");
     assert!(page.0.starts_with("{\"mychart\":["), "{page:?}");
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
-use super::differences::SAME_VERSION_TWICE;
+use super::differences::{BROKEN_IS_NOT_SERVED, CANONICAL_URLS, SAME_VERSION_TWICE};
 use super::packages::{Package, package, provenance};
 use super::pair::Pair;
 use super::program::Which;
@@ -219,7 +219,12 @@ fn a_folder_that_others_have_filled_is_served_as_it_is() {
     };
     let pair = Pair::on(fill, &[]);
     let before = listing(&pair.folder());
-    let index = strict(&pair.get("/index.yaml").expect(200).body);
+    let index = strict(
+        &pair
+            .get_unlike(&CANONICAL_URLS, "/index.yaml")
+            .expect(200)
+            .body,
+    );
     let names: Vec<_> = index["entries"]
         .as_object()
         .expect("a mapping")
@@ -230,27 +235,31 @@ fn a_folder_that_others_have_filled_is_served_as_it_is() {
         ["UPPER", "naive", "odd", "plus", "short", "spaced", "v"]
     );
     for (name, url) in [
-        ("odd", "charts/whatever.tgz"),
+        ("odd", "charts/odd-1.0.0.tgz"),
         ("plus", "charts/plus-1.0.0+b.1.tgz"),
         ("v", "charts/v-v1.2.3.tgz"),
         ("short", "charts/short-1.2.tgz"),
     ] {
         assert_eq!(index["entries"][name][0]["urls"], json!([url]));
         let path = format!("/{url}");
-        pair.get(&path).expect(200);
+        pair.send_ours(&Call::get(&path)).expect(200);
     }
     for path in [
+        "/charts/whatever.tgz",
+        "/charts/plus-1.0.0+b.1.tgz",
+        "/charts/v-v1.2.3.tgz",
+        "/charts/short-1.2.tgz",
         "/charts/keda-2.14.3%20copy.tgz",
         "/charts/na%C3%AFve-1.0.0.tgz",
         "/charts/plus-1.0.0+b.1.tgz.prov",
         "/charts/alone-1.0.0.tgz.prov",
-        // Not in the index, but there.
-        "/charts/broken-1.0.0.tgz",
         "/api/charts/v/1.2.3",
         "/api/charts/short/1.2.0",
     ] {
         pair.get(path).expect(200);
     }
+    pair.get_unlike(&BROKEN_IS_NOT_SERVED, "/charts/broken-1.0.0.tgz")
+        .expect(404);
     for path in [
         "/charts/notes.txt",
         "/charts/index.yaml",
@@ -349,7 +358,10 @@ fn gen_index_prints_the_index_and_ends() {
         // ChartMuseum's log goes to the same place.
         let at = ["apiVersion", "\"apiVersion", "{\"apiVersion"]
             .iter()
-            .find_map(|start| text.match_indices(start).find(|(at, _)| text[..*at].is_empty() || text[..*at].ends_with('\n')))
+            .find_map(|start| {
+                text.match_indices(start)
+                    .find(|(at, _)| text[..*at].is_empty() || text[..*at].ends_with('\n'))
+            })
             .map(|(at, _)| at)
             .expect("an index");
         printed.push(strict(&text.as_bytes()[at..])["entries"].clone());

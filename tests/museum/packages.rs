@@ -27,7 +27,10 @@ impl Package {
         let name = chart_yaml
             .lines()
             .find_map(|line| line.trim_start_matches('\u{feff}').strip_prefix("name: "))
-            .filter(|name| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'));
+            .filter(|name| {
+                name.bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            });
         Self::in_folder(name.unwrap_or("x")).file("Chart.yaml", chart_yaml)
     }
 

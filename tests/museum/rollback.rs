@@ -33,8 +33,16 @@ impl Storage {
     fn bucket(store: &Store) -> Self {
         let endpoint = format!("http://{}", store.address());
         let flags = [
-            "--storage", "amazon", "--storage-amazon-bucket", BUCKET, "--storage-amazon-prefix", "some/prefix",
-            "--storage-amazon-region", "us-east-1", "--storage-amazon-endpoint", &endpoint,
+            "--storage",
+            "amazon",
+            "--storage-amazon-bucket",
+            BUCKET,
+            "--storage-amazon-prefix",
+            "some/prefix",
+            "--storage-amazon-region",
+            "us-east-1",
+            "--storage-amazon-endpoint",
+            &endpoint,
         ];
         Self {
             flags: flags.map(str::to_owned).to_vec(),
@@ -84,7 +92,11 @@ fn shows(program: &Program, repo: &str, expected: &Shown) {
             None
         })
     });
-    assert!(found.is_some(), "expected {expected:#?}\nshown {last}\n{}", program.log());
+    assert!(
+        found.is_some(),
+        "expected {expected:#?}\nshown {last}\n{}",
+        program.log()
+    );
 }
 
 #[track_caller]
@@ -170,7 +182,10 @@ fn there_and_back(storage: &Storage, repo: &'static str, flags: &[&str], end: En
     delete(&ours, repo, "b/1.0.0");
     let c1 = package("c", "1.0.0+b.1");
     let c_signed = provenance("c", "1.0.0+b.1");
-    let form = [("chart", "c.tgz", &c1[..]), ("prov", "c.tgz.prov", &c_signed[..])];
+    let form = [
+        ("chart", "c.tgz", &c1[..]),
+        ("prov", "c.tgz.prov", &c_signed[..]),
+    ];
     let path = format!("/api{}/charts", slashed(repo));
     ours.send(&Call::new("POST", &path).form(&form)).expect(201);
     let d1 = package("d", "v0.1.0");
@@ -190,7 +205,9 @@ fn there_and_back(storage: &Storage, repo: &'static str, flags: &[&str], end: En
     serves(&theirs, repo, "c-1.0.0+b.1.tgz.prov", &c_signed);
     serves(&theirs, repo, "d-v0.1.0.tgz", &d1);
     for gone in ["b-1.0.0.tgz", "b-1.0.0.tgz.prov"] {
-        theirs.get(&format!("{}/charts/{gone}", slashed(repo))).expect(404);
+        theirs
+            .get(&format!("{}/charts/{gone}", slashed(repo)))
+            .expect(404);
     }
     delete(&theirs, repo, "a/1.1.0");
     let e1 = package("e", "1.0.0");
@@ -222,11 +239,15 @@ fn there_and_back(storage: &Storage, repo: &'static str, flags: &[&str], end: En
 /// ChartMuseum writes its state file behind its answers; a stop in between would leave an old one, which is its own affair.
 fn settle(theirs: &Program, flags: &[&str]) {
     if !flags.contains(&"--disable-statefiles") {
-        until("ChartMuseum to have written its state file", Duration::from_secs(20), || {
-            let before = theirs.log().len();
-            crate::support::pause(Duration::from_millis(300));
-            (theirs.log().len() == before).then_some(())
-        });
+        until(
+            "ChartMuseum to have written its state file",
+            Duration::from_secs(20),
+            || {
+                let before = theirs.log().len();
+                crate::support::pause(Duration::from_millis(300));
+                (theirs.log().len() == before).then_some(())
+            },
+        );
     }
 }
 
@@ -253,7 +274,11 @@ fn a_folder_without_state_files_goes_there_and_back() {
 #[test]
 fn a_folder_of_repositories_goes_there_and_back() {
     in_folder("org", &["--depth", "1"], End::Asked);
-    in_folder("org", &["--depth", "1", "--disable-statefiles"], End::Killed);
+    in_folder(
+        "org",
+        &["--depth", "1", "--disable-statefiles"],
+        End::Killed,
+    );
 }
 
 #[test]
@@ -274,5 +299,10 @@ fn a_bucket_of_repositories_goes_there_and_back() {
     let Some(store) = Store::minio() else {
         return;
     };
-    there_and_back(&Storage::bucket(&store), "org", &["--depth", "1"], End::Killed);
+    there_and_back(
+        &Storage::bucket(&store),
+        "org",
+        &["--depth", "1"],
+        End::Killed,
+    );
 }

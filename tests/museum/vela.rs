@@ -70,16 +70,29 @@ fn the_library_sends_what_these_tests_send() {
         return;
     };
     let folder = tempfile::tempdir().expect("a temporary folder");
-    std::fs::write(folder.path().join("addon-1.0.0.tgz"), package("addon", "1.0.0")).expect("a package");
+    std::fs::write(
+        folder.path().join("addon-1.0.0.tgz"),
+        package("addon", "1.0.0"),
+    )
+    .expect("a package");
     for (flags, target, basic) in [
-        (vec!["-u", "u", "-p", "p", "--force"], "/api/org/repo/charts?force", Some("dTpw")),
+        (
+            vec!["-u", "u", "-p", "p", "--force"],
+            "/api/org/repo/charts?force",
+            Some("dTpw"),
+        ),
         (vec![], "/api/org/repo/charts", None),
     ] {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let host = listener.local_addr().expect("a bound socket").to_string();
         let recorder = std::thread::spawn(move || record(&listener));
         let status = Command::new(&plugin)
-            .args(["addon-1.0.0.tgz", &format!("http://{host}/org/repo"), "--context-path", "/"])
+            .args([
+                "addon-1.0.0.tgz",
+                &format!("http://{host}/org/repo"),
+                "--context-path",
+                "/",
+            ])
             .args(&flags)
             .current_dir(folder.path())
             .env("HOME", folder.path())
@@ -91,7 +104,10 @@ fn the_library_sends_what_these_tests_send() {
         let text = String::from_utf8_lossy(&sent).into_owned();
         let boundary = between(&text, "boundary=", "\r\n");
         let file = between(&text, "filename=\"", "\"");
-        assert!(file.ends_with("/addon-1.0.0.tgz") && file.starts_with('/'), "{file}");
+        assert!(
+            file.ends_with("/addon-1.0.0.tgz") && file.starts_with('/'),
+            "{file}"
+        );
         let start = find(&sent, b"application/octet-stream\r\n\r\n") + 28;
         let end = find(&sent, format!("\r\n--{boundary}--").as_bytes());
         let ours = Push {
@@ -140,7 +156,11 @@ fn find(bytes: &[u8], part: &[u8]) -> usize {
 fn the_request_reaches_every_depth_and_is_answered_as_vela_reads_it() {
     for (flags, target, stored) in [
         (&["--depth", "0"][..], "/api/charts", "addon-v1.0.0.tgz"),
-        (&["--depth", "2"], "/api/org/repo/charts", "org/repo/addon-v1.0.0.tgz"),
+        (
+            &["--depth", "2"],
+            "/api/org/repo/charts",
+            "org/repo/addon-v1.0.0.tgz",
+        ),
         // vela reads no context path from the index: who pushes must know it.
         (
             &["--depth", "1", "--context-path", "/helm"],
@@ -206,7 +226,12 @@ fn addon(folder: &Path) -> (Value, Vec<u8>) {
         "apiVersion": "v2", "type": "library", "name": name, "version": version, "appVersion": version,
         "annotations": annotations,
     });
-    for (key, field) in [("description", "description"), ("icon", "icon"), ("url", "home"), ("tags", "keywords")] {
+    for (key, field) in [
+        ("description", "description"),
+        ("icon", "icon"),
+        ("url", "home"),
+        ("tags", "keywords"),
+    ] {
         if !metadata[key].is_null() {
             chart[field] = metadata[key].clone();
         }
@@ -216,7 +241,8 @@ fn addon(folder: &Path) -> (Value, Vec<u8>) {
         let mut header = tar::Header::new_gnu();
         header.set_size(content.len() as u64);
         header.set_mode(0o644);
-        tar.append_data(&mut header, path, content).expect("memory takes it");
+        tar.append_data(&mut header, path, content)
+            .expect("memory takes it");
     };
     let text = serde_yaml::to_string(&chart).expect("YAML");
     add(format!("{name}/Chart.yaml"), text.as_bytes());
@@ -263,7 +289,17 @@ fn every_addon_of_the_catalogue_goes_in_and_comes_back() {
     for (chart, package) in &pushed {
         let name = chart["name"].as_str().expect("a name");
         let entry = &index["entries"][name][0];
-        for field in ["name", "version", "appVersion", "type", "annotations", "description", "icon", "home", "keywords"] {
+        for field in [
+            "name",
+            "version",
+            "appVersion",
+            "type",
+            "annotations",
+            "description",
+            "icon",
+            "home",
+            "keywords",
+        ] {
             assert_eq!(entry.get(field), chart.get(field), "{name}: {field}");
         }
         // vela joins a relative URL to the path of the registry.

@@ -25,11 +25,16 @@ impl Flaws {
         match self.strictness {
             Strictness::Upload => Err(Error::invalid(message)),
             Strictness::Stored => {
-                if self.warnings.len() < MAX_WARNINGS {
-                    self.warnings.push(message.into());
-                }
+                self.noticed(message);
                 Ok(())
             }
+        }
+    }
+
+    /// What is odd and does no harm: taken, whoever brings it.
+    pub(super) fn noticed(&mut self, message: impl Into<String>) {
+        if self.warnings.len() < MAX_WARNINGS {
+            self.warnings.push(message.into());
         }
     }
 
