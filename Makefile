@@ -1,6 +1,7 @@
 # make test    installs the real clients and servers that the tests need, then runs every test
 # make tools   only installs them: needs go, npm and, for servers that are missing, apt-get
 # make bench   figures against nginx and raw upstreams, as a table for benches/README.md
+# make bench-museum   the same against ChartMuseum 0.13.1, or the program that CHARTGATE_CHARTMUSEUM names
 
 SHELL := /bin/bash
 CARGO_TARGET_DIR ?= target
@@ -16,7 +17,7 @@ AZURITE := 3.35.0
 CM_PUSH := 0.10.4
 CHARTMUSEUM := 0.13.1
 
-.PHONY: test tools bench
+.PHONY: test tools bench bench-museum
 
 test: tools
 	CHARTGATE_TOOLS=1 CHARTGATE_TOOLS_DIR=$(TOOLS) cargo test --locked --lib --test main
@@ -70,3 +71,7 @@ bench: tools
 	@tests/install-servers nginx wrk
 	cargo build --release --locked
 	CHARTGATE_TOOLS_DIR=$(TOOLS) python3 benches/side_by_side/run.py
+
+bench-museum: tools
+	cargo build --release --locked
+	CHARTGATE_TOOLS_DIR=$(TOOLS) python3 benches/side_by_side/museum.py

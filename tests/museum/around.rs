@@ -1,6 +1,7 @@
 //! Around the charts: welcome page and templates, artifacthub-repo.yml, health, info, metrics, CORS, request ids.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -226,6 +227,19 @@ fn metrics_have_chartmuseums_names() {
     let push = Call::new("POST", "/api/a/charts").body(package("new", "1.0.0"));
     pair.send(&mine(push)).expect(201);
     pair.send(&mine(Call::get("/a/index.yaml"))).expect(200);
+    // A request is counted when its answer is on its way; the counts of the last one may come a moment later.
+    crate::support::until(
+        "the last request to be counted",
+        Duration::from_secs(5),
+        || {
+            let text = pair.send_ours(&Call::get("/metrics")).text();
+            let line = text.lines().find(|line| {
+                line.starts_with("chartmuseum_requests_total{")
+                    && line.contains("/:repo/index.yaml")
+            })?;
+            line.ends_with("} 2").then_some(())
+        },
+    );
     // Neither below a repository nor guarded.
     let reply = pair.get_unlike(&METRICS_TEXT, "/metrics").expect(200);
     assert!(kind(&reply).starts_with("text/plain"), "{reply:?}");

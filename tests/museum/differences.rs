@@ -110,14 +110,6 @@ pub(crate) static MISMATCHED_PROVENANCE: Difference = Difference {
     applies: Applies::Always,
 };
 
-/// An upload without a body.
-pub(crate) static EMPTY_BODY: Difference = Difference {
-    name: "an empty package is called one",
-    why: "`EOF` alone tells the sender nothing; ours begins with it",
-    theirs: Theirs::Answers(&[(400, "EOF"), (500, "EOF")]),
-    applies: Applies::Always,
-};
-
 /// Damaged archives.
 pub(crate) static WORDS_OF_DAMAGE: Difference = Difference {
     name: "other words for a damaged archive",
@@ -158,7 +150,7 @@ pub(crate) static YAML_WORDS: Difference = Difference {
 /// Subcharts that cannot be read.
 pub(crate) static WORDS_OF_SUBCHARTS: Difference = Difference {
     name: "other words for a broken subchart",
-    why: "ours name the subchart's file",
+    why: "ours name the subchart's path in the package",
     theirs: Theirs::Answers(&[(400, "error unpacking"), (500, "error unpacking")]),
     applies: Applies::Always,
 };
@@ -337,17 +329,6 @@ static UNKNOWN_ROUTE_OF_DYNAMIC_DEPTH: Difference = Difference {
     applies: Applies::Before016,
 };
 
-/// Subcharts that break a rule.
-pub(crate) static SUBCHARTS_IN_OTHER_WORDS: Difference = Difference {
-    name: "a subchart is called one",
-    why: "0.13.1 says `error unpacking sub`, later ones `error unpacking subchart sub`",
-    theirs: Theirs::Answers(&[
-        (400, "error unpacking sub in x"),
-        (500, "error unpacking sub in x"),
-    ]),
-    applies: Applies::Before016,
-};
-
 /// `!=2.1.0`
 pub(crate) static UNEQUAL_AND_PRERELEASES: Difference = Difference {
     name: "`!=` without a prerelease matches none",
@@ -367,7 +348,7 @@ pub(crate) static METRICS_SLASH: Difference = Difference {
 /// `/y`, `other/y`, `x/./y`
 pub(crate) static UNCLEAN_NAMES: Difference = Difference {
     name: "names of files in packages are clean and in one folder",
-    why: "no tool writes others, and what unpacks them may not be as careful",
+    why: "what two readers could understand differently is not let in; the few real packages that have such names are served where they lie",
     theirs: Theirs::Answers(&[(201, "saved")]),
     applies: Applies::Always,
 };
@@ -383,7 +364,23 @@ pub(crate) static DELETED_BY_VERSION: Difference = Difference {
 /// The URL of a version in a file with another name.
 pub(crate) static CANONICAL_URLS: Difference = Difference {
     name: "a version's URL has the canonical name",
-    why: "both names are served; see ARCHITECTURE.md",
+    why: "key and version are unique, names of files need not be; a file is served under its own name, too",
     theirs: Theirs::Answers(&[(200, "whatever.tgz")]),
+    applies: Applies::Always,
+};
+
+/// Subcharts without a Chart.yaml, or that are no archives.
+pub(crate) static SUBCHARTS_ARE_CALLED_SO: Difference = Difference {
+    name: "a broken subchart is called a subchart",
+    why: "0.13.1 says `error unpacking sub`, later ones `error unpacking subchart sub`",
+    theirs: Theirs::Answers(&[(400, "error unpacking "), (500, "error unpacking ")]),
+    applies: Applies::Before016,
+};
+
+/// A package in the storage that nobody can read.
+pub(crate) static BROKEN_IS_NOT_SERVED: Difference = Difference {
+    name: "what is no chart is not served as one",
+    why: "nobody could install it; the log and the tenant's report say what is wrong with it",
+    theirs: Theirs::Answers(&[(200, "this is no gzip")]),
     applies: Applies::Always,
 };

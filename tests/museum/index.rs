@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
-use super::differences::SAME_VERSION_TWICE;
+use super::differences::{BROKEN_IS_NOT_SERVED, CANONICAL_URLS, SAME_VERSION_TWICE};
 use super::packages::{Package, package, provenance};
 use super::pair::Pair;
 use super::program::Which;
@@ -219,7 +219,12 @@ fn a_folder_that_others_have_filled_is_served_as_it_is() {
     };
     let pair = Pair::on(fill, &[]);
     let before = listing(&pair.folder());
-    let index = strict(&pair.get("/index.yaml").expect(200).body);
+    let index = strict(
+        &pair
+            .get_unlike(&CANONICAL_URLS, "/index.yaml")
+            .expect(200)
+            .body,
+    );
     let names: Vec<_> = index["entries"]
         .as_object()
         .expect("a mapping")
@@ -230,27 +235,31 @@ fn a_folder_that_others_have_filled_is_served_as_it_is() {
         ["UPPER", "naive", "odd", "plus", "short", "spaced", "v"]
     );
     for (name, url) in [
-        ("odd", "charts/whatever.tgz"),
+        ("odd", "charts/odd-1.0.0.tgz"),
         ("plus", "charts/plus-1.0.0+b.1.tgz"),
         ("v", "charts/v-v1.2.3.tgz"),
         ("short", "charts/short-1.2.tgz"),
     ] {
         assert_eq!(index["entries"][name][0]["urls"], json!([url]));
         let path = format!("/{url}");
-        pair.get(&path).expect(200);
+        pair.send_ours(&Call::get(&path)).expect(200);
     }
     for path in [
+        "/charts/whatever.tgz",
+        "/charts/plus-1.0.0+b.1.tgz",
+        "/charts/v-v1.2.3.tgz",
+        "/charts/short-1.2.tgz",
         "/charts/keda-2.14.3%20copy.tgz",
         "/charts/na%C3%AFve-1.0.0.tgz",
         "/charts/plus-1.0.0+b.1.tgz.prov",
         "/charts/alone-1.0.0.tgz.prov",
-        // Not in the index, but there.
-        "/charts/broken-1.0.0.tgz",
         "/api/charts/v/1.2.3",
         "/api/charts/short/1.2.0",
     ] {
         pair.get(path).expect(200);
     }
+    pair.get_unlike(&BROKEN_IS_NOT_SERVED, "/charts/broken-1.0.0.tgz")
+        .expect(404);
     for path in [
         "/charts/notes.txt",
         "/charts/index.yaml",

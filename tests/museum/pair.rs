@@ -4,6 +4,7 @@
 //! one run shows everything that differs. Where ChartMuseum is missing, ours alone answers, and the test's own assertions count.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -178,13 +179,6 @@ impl Pair {
         self.ours.program().send(call)
     }
 
-    /// Changes both folders alike, behind the servers' backs.
-    pub(crate) fn change(&self, change: impl Fn(&Path)) {
-        for side in std::iter::once(&self.ours).chain(&self.theirs) {
-            change(&side.storage());
-        }
-    }
-
     /// Our folder.
     pub(crate) fn folder(&self) -> PathBuf {
         self.ours.storage()
@@ -198,11 +192,6 @@ impl Pair {
             assert_eq!(ours, stored(&theirs.storage()), "what is stored differs");
         }
         ours
-    }
-
-    /// Where our server listens.
-    pub(crate) fn ours(&self) -> &Program {
-        self.ours.program()
     }
 }
 
@@ -290,15 +279,43 @@ fn disagreement(call: &Call, ours: &Reply, theirs: &Reply, fields: Fields) -> Op
     if ids.iter().any(|id| id.is_empty()) || given.is_some_and(|given| ids != [given; 2]) {
         let _ = write!(text, "\n    x-request-id {:?} / {:?}", ids[0], ids[1]);
     }
-    if content(ours) != content(theirs) {
-        let _ = write!(
-            text,
-            "\n    body {}\n       / {}",
-            short(ours),
-            short(theirs)
-        );
+    match (content(ours), content(theirs)) {
+        (ours, theirs) if ours == theirs => {}
+        (Ok(ours), Ok(theirs)) => unlike("", &ours, &theirs, &mut text),
+        _ => {
+            let _ = write!(
+                text,
+                "\n    body {}\n       / {}",
+                short(ours),
+                short(theirs)
+            );
+        }
     }
     (!text.is_empty()).then_some(text)
+}
+
+/// Where two documents differ, in words.
+fn unlike(path: &str, ours: &Value, theirs: &Value, text: &mut String) {
+    match (ours, theirs) {
+        (Value::Object(mine), Value::Object(other)) => {
+            let names: BTreeSet<&String> = mine.keys().chain(other.keys()).collect();
+            for name in names {
+                let [mine, other] = [mine, other].map(|fields| fields.get(name));
+                let absent = Value::from("absent");
+                let at = format!("{path}/{name}");
+                unlike(&at, mine.unwrap_or(&absent), other.unwrap_or(&absent), text);
+            }
+        }
+        (Value::Array(mine), Value::Array(other)) if mine.len() == other.len() => {
+            for (number, (mine, other)) in mine.iter().zip(other).enumerate() {
+                unlike(&format!("{path}/{number}"), mine, other, text);
+            }
+        }
+        (ours, theirs) if ours == theirs => {}
+        _ => {
+            let _ = write!(text, "\n    body at {path}: {ours:.300} / {theirs:.300}");
+        }
+    }
 }
 
 /// A body as it is compared: documents by meaning and without their times, everything else by bytes.

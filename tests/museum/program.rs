@@ -52,10 +52,6 @@ impl Which {
     /// A command with its flags and a clean environment.
     fn command(&self, flags: &[&str]) -> Command {
         let mut command = match self {
-            // TEMPORARY
-            Self::Chartgate if std::env::var_os("CHARTGATE_MUSEUM_SUBJECT").is_some() => {
-                Command::new(std::env::var_os("CHARTGATE_MUSEUM_SUBJECT").expect("x"))
-            }
             Self::Chartgate => {
                 let mut command = Command::new(env!("CARGO_BIN_EXE_chartgate"));
                 command.arg("chartmuseum");

@@ -224,7 +224,7 @@ fn a_version_has_every_field_of_its_chart() {
     let chart_yaml = "apiVersion: v2\nname: full\nversion: 1.2.3-rc.1+b\nkubeVersion: '>=1.20.0'\ndescription: \"a <b> & c: 'd' ü\"\n\
         type: application\nkeywords: [one, two]\nhome: https://example.com/?a=1&b=2\nsources: [https://example.com/s]\n\
         dependencies:\n- name: sub\n  version: ~1.0\n  repository: https://example.com/charts\n  condition: sub.enabled\n  tags: [t]\n\
-        \x20 enabled: true\n  import-values: [a, {child: x, parent: y}]\n  alias: zub\n\
+        \x20 enabled: true\n  import-values: [a, {child: xx, parent: yy}]\n  alias: zub\n\
         maintainers:\n- {name: nn, email: e@example.com, url: https://example.com}\nicon: https://example.com/i.png\nappVersion: '1.10'\n\
         deprecated: true\nannotations: {a.example/b: '1', multi: \"l1\\nl2\"}\nunknown: dropped\ncondition: c\ntags: t\n";
     let pair = Pair::on(

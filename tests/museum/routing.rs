@@ -154,10 +154,10 @@ fn unknown_routes_and_methods_are_404_before_anything_else() {
         );
     }
     // One segment may be a repository, and its page needs a permission.
-    for path in ["/api", "/readyz", "/org"] {
+    for path in ["/api", "/readyz", "/org", "/org/"] {
         pair.get(path).expect(401);
     }
-    for path in ["//index.yaml", "/api/org/charts/", "/org/charts/", "/v2/"] {
+    for path in ["//index.yaml", "/api/org/charts/", "/org/charts/"] {
         pair.get_unlike(&EMPTY_SEGMENTS, path).expect(404);
     }
     for (method, path) in [

@@ -39,9 +39,11 @@ pub(super) fn parse(
     method: &Method,
     segments: &[&str],
 ) -> Result<Route> {
-    // One slash at the end of a repository's address is what people type into browsers.
+    // One slash at the end of a repository's address is what people type into browsers. Below `/api/` there are no pages.
     let segments = match segments {
-        [rest @ .., ""] if rest.is_empty() || depth == Depth::Fixed(rest.len()) => rest,
+        [""] => &[],
+        ["api", .., ""] => segments,
+        [rest @ .., ""] if depth == Depth::Fixed(rest.len()) => rest,
         all => all,
     };
     if segments.iter().any(|segment| segment.is_empty()) {
