@@ -51,7 +51,7 @@ fn every_example_loads() {
         }
         loaded += 1;
     }
-    assert!(loaded >= 7, "only {loaded} examples");
+    assert!(loaded >= 9, "only {loaded} examples");
 }
 
 /// `chartgate.yaml` with every key in force, alternatives (`# (or) key:`) excepted.
