@@ -347,7 +347,7 @@ pub(crate) static METRICS_SLASH: Difference = Difference {
 
 /// `/y`, `other/y`, `x/./y`
 pub(crate) static UNCLEAN_NAMES: Difference = Difference {
-    name: "names of files in packages are clean and in one folder",
+    name: "files of a package are in one folder and have no absolute names",
     why: "what two readers could understand differently is not let in; the few real packages that have such names are served where they lie",
     theirs: Theirs::Answers(&[(201, "saved")]),
     applies: Applies::Always,
