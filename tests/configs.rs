@@ -51,7 +51,7 @@ fn every_example_loads() {
         }
         loaded += 1;
     }
-    assert!(loaded >= 7, "only {loaded} examples");
+    assert!(loaded >= 9, "only {loaded} examples");
 }
 
 /// `chartgate.yaml` with every key in force, alternatives (`# (or) key:`) excepted.
@@ -356,7 +356,16 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("auth: {challenge: {realm: 'a\"b'}}", "auth.challenge.realm", "stands in a header"),
     // Parts of the contract that are still to come are neither ignored nor unknown.
     ("upstreams: {a: {type: oci, url: 'https://x', tag_ttl: 5m}}\ntenants: {t: {charts: a}}", "upstreams.a.type", "not supported yet"),
-    ("upstreams: {a: {type: s3, bucket: x}}\ntenants: {t: {charts: a}}", "upstreams.a.type", "not supported yet"),
+    ("upstreams: {a: {type: s3, bucket: x}}\ntenants: {t: {charts: a}}", "upstreams.a", "`url` is missing"),
+    ("upstreams: {a: {url: 's3://charts/p'}}\ntenants: {t: {charts: a}}", "upstreams.a.url", "say `region`"),
+    ("upstreams: {a: {type: s3, url: 'https://h/charts', region: 'x/y'}}\ntenants: {t: {charts: a}}", "upstreams.a.region", "write a region"),
+    ("upstreams: {a: {type: s3, url: 'https://h/charts', endpoint: minio}}\ntenants: {t: {charts: a}}", "upstreams.a.endpoint", "write the service as"),
+    ("upstreams: {a: {type: s3, url: 'https://h/charts', auth: {access_key_id: k}}}\ntenants: {t: {charts: a}}", "upstreams.a.auth", "needs `secret_access_key_file`"),
+    ("upstreams: {a: {type: s3, url: 'https://h/charts', auth: {secret_access_key: k}}}\ntenants: {t: {charts: a}}", "upstreams.a.auth", "`access_key_id` is missing"),
+    ("upstreams: {a: {type: s3, url: 'https://h/charts', auth: {}}}\ntenants: {t: {charts: a}}", "upstreams.a.auth", "`default_chain: true`"),
+    ("upstreams: {a: {type: s3, url: 'https://h/charts', auth: {access_key_id: k, secret_access_key: s, default_chain: true}}}\ntenants: {t: {charts: a}}", "upstreams.a.auth", "contradict"),
+    ("upstreams: {a: {type: s3, url: 'https://h/charts', auth: {username: k, default_chain: true}}}\ntenants: {t: {charts: a}}", "upstreams.a.auth.username", "a bucket is read with"),
+    ("upstreams: {a: {url: 'https://h/charts', bucket: x}}\ntenants: {t: {charts: a}}", "upstreams.a.bucket", "belongs to upstreams of type `s3`"),
     ("upstreams: {a: {type: git, url: 'https://x'}}\ntenants: {t: {charts: a}}", "upstreams.a.type", "not supported yet"),
     ("upstreams: {a: {url: 'oci://x/y'}}\ntenants: {t: {charts: a}}", "upstreams.a.url", "not supported yet"),
     ("upstreams: {a: {url: 'https://x', hosts: [y]}}\ntenants: {t: {charts: a}}", "upstreams.a.hosts", "not supported yet"),
@@ -448,6 +457,8 @@ fn secrets_stay_out_of_messages() {
         "upstreams: {a: {url: 'https://x', proxy: 'socks5://u:hunter2@p'}}",
         "upstreams: {a: {url: 'https://x', auth: {password: hunter2}}}",
         "upstreams: {a: {url: 'https://x', auth: {token: \"hunter2\\nx\"}}}",
+        "upstreams: {a: {url: 's3://u:hunter2@h:9000/charts'}}",
+        "upstreams: {a: {type: s3, url: 'https://h/charts', auth: {secret_access_key: hunter2}}}",
         "cache: {redis: {url: 'http://:hunter2@h'}}",
         "cache: {memory: '${SECRET}'}",
         "server: {http: '${SECRET}'}",
@@ -600,6 +611,49 @@ fn strict_mode_takes_each_depth() {
     }
 }
 
+#[test]
+fn a_bucket_upstream_is_read_with_the_credentials_it_names_and_no_others() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("secret"), "hunter2\n").expect("written");
+    let read = |keys: &str| {
+        let text = format!("upstreams: {{a: {{{keys}}}}}\ntenants: {{t: {{charts: a}}}}");
+        let config = config::parse(&text, folder.path(), &bare).expect(keys);
+        let Source::Bucket(place) = config.upstreams["a"].source.clone() else {
+            panic!("a bucket: {keys}")
+        };
+        let config::Service::S3(s3) = place.service.clone() else {
+            panic!("S3: {keys}")
+        };
+        (place, s3)
+    };
+
+    let (place, s3) = read(
+        "url: 's3://minio:9000/charts/stable', allow_private: true, timeout: 5s, \
+         auth: {access_key_id: AKID, secret_access_key_file: secret, session_token: hunter2}",
+    );
+    assert_eq!(
+        (s3.bucket.as_str(), place.prefix.as_str()),
+        ("charts", "stable")
+    );
+    assert_eq!(s3.endpoint.as_deref(), Some("http://minio:9000"));
+    assert_eq!(s3.access_key_id.as_deref(), Some("AKID"));
+    assert_eq!(s3.secret_access_key, Some(config::Secret::new("hunter2")));
+    assert_eq!(s3.session_token, Some(config::Secret::new("hunter2")));
+    assert!(!s3.anonymous && s3.path_style);
+    assert!(place.client.allow_private);
+    assert_eq!(place.client.timeout, std::time::Duration::from_secs(5));
+    assert!(!format!("{place:?}").contains("hunter2"));
+
+    let (_, silent) = read("type: s3, url: 'https://charts.s3.eu-west-1.amazonaws.com'");
+    assert!(silent.anonymous && silent.access_key_id.is_none() && !silent.path_style);
+    let (place, chain) = read(
+        "url: 's3://charts', region: eu-west-1, path_style: false, auth: {default_chain: true}",
+    );
+    assert!(!chain.anonymous && chain.access_key_id.is_none() && chain.endpoint.is_none());
+    assert_eq!(chain.region.as_deref(), Some("eu-west-1"));
+    assert!(!chain.path_style && !place.client.allow_private);
+}
+
 /// Every service, with as few keys as it takes.
 const STORES: &[&str] = &[
     "{type: s3, bucket: b}",
@@ -735,4 +789,30 @@ fn mistakes_in_a_store_say_how_to_write_it() {
             "{store}: {found:?} lacks {path}: {part}"
         );
     }
+}
+
+#[test]
+fn no_key_of_a_bucket_upstream_is_missing_from_the_commented_file() {
+    let text = std::fs::read_to_string(config_folder().join("chartgate.yaml")).expect("readable");
+    let file = "upstreams: {a: {type: s3, url: 'https://h/charts', auth: {default_chain: true}}}\n\
+                tenants: {t: {charts: a}}";
+    let absent = config::absent_keys(file, Path::new("/nowhere"), &bare).expect("valid");
+    let mut checked = 0;
+    for path in absent {
+        let Some(key) = path.strip_prefix("upstreams.*.") else {
+            continue;
+        };
+        let key = key.rsplit('.').next().unwrap_or(key);
+        let shown = [
+            format!(" # (or) {key}:"),
+            format!(" # {key}:"),
+            format!(" {key}:"),
+        ];
+        assert!(
+            shown.iter().any(|line| text.contains(line)),
+            "chartgate.yaml lacks {path}"
+        );
+        checked += 1;
+    }
+    assert!(checked > 10, "only {checked} keys");
 }

@@ -4,8 +4,6 @@
 mod suites;
 mod support;
 
-/// ChartMuseum's cases, its clients, and the way back to it.
-mod museum;
 /// What is fetched once and kept: coalescing, verification, eviction, restarts and crashes.
 mod cache;
 /// Encodings, conditional requests, ranges, reserved names and rates over HTTP.
@@ -16,16 +14,22 @@ mod clients;
 mod configs;
 /// kill -9 at random moments during uploads and fills.
 mod crash;
+/// Buckets as upstreams: a real MinIO with real helm, and faults, through the whole program.
+mod gateway_buckets;
 /// Upstreams that fail in every way, seen from the gateway's clients and its operator.
 mod gateway_faults;
-/// Object stores: one behaviour suite against real servers, and what is special about each.
-mod objects;
-/// Helm lists through the gateway what it lists from the raw index, with the same digests and bytes.
-mod oracle;
+/// ChartMuseum's cases, its clients, and the way back to it.
+mod museum;
 /// The ChartMuseum API of native tenants: merged with upstreams, at any depth.
 mod museum_api;
 /// ChartMuseum's flags, and tokens end to end.
 mod museum_flags;
+/// What object stores are asked, word for word, and what comes of answers that go wrong.
+mod object_requests;
+/// Object stores: one behaviour suite against real servers, and what is special about each.
+mod objects;
+/// Helm lists through the gateway what it lists from the raw index, with the same digests and bytes.
+mod oracle;
 /// Commands and exit codes, reload, drain and hand-over.
 mod process;
 /// Requests that no decent client sends.

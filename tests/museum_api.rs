@@ -531,3 +531,101 @@ fn reading_and_writing_need_their_own_permissions() {
     }
     assert_eq!(site.count("/charts/web-2.1.0.tgz"), 0);
 }
+
+#[test]
+fn the_strict_service_speaks_as_chartmuseum() {
+    let gateway = Gateway::start(json!({
+        "server": {"context_path": "/helm"},
+        "chartmuseum": {"strict": true},
+        "tenants": {"*": {
+            "hosted": {"max_upload": "8KiB", "delete": false},
+            "access": {"anonymous": ["pull", "push"]},
+        }},
+    }));
+    let say = |method: &str, path: &str| gateway.send(&Call::new(method, path).body(""));
+    // A repository may have any name, and is empty before the first push.
+    for repository in ["org", "api", "charts", "health"] {
+        let all = gateway.get(&format!("/helm/api/{repository}/charts"));
+        assert_eq!(all.expect(200).json(), json!({}));
+        gateway
+            .get(&format!("/helm/{repository}/index.yaml"))
+            .expect(200);
+    }
+    let upload = Call::new("POST", "/helm/org/api/charts").body(package("own", "1.0.0", &[]));
+    gateway.send(&upload).expect(201);
+    let archive = gateway.get("/helm/org/charts/own-1.0.0.tgz").expect(200);
+    assert_eq!(archive.header("content-type"), Some("application/x-tar"));
+    let one = gateway
+        .get("/helm/api/org/charts/own/latest")
+        .expect(200)
+        .json();
+    assert_eq!(one["urls"], json!(["charts/own-1.0.0.tgz"]));
+    assert_eq!(
+        gateway.get("/helm/org/info").expect(200).json()["version"],
+        "0.16.5"
+    );
+    let page = gateway.get("/helm/org/").expect(200);
+    assert!(
+        page.header("content-type")
+            .is_some_and(|kind| kind.starts_with("text/html"))
+    );
+
+    for (method, path) in [
+        ("GET", "/org/index.yaml"),
+        ("GET", "/helm/a/b/index.yaml"),
+        ("GET", "/helm/org/%2e%2e/index.yaml"),
+        ("GET", "/helm/org//index.yaml"),
+        ("PUT", "/helm/org/index.yaml"),
+        ("OPTIONS", "/helm/api/org/charts"),
+        ("DELETE", "/helm/api/org/charts/own/1.0.0"),
+        ("GET", "/helm/api/org/prov"),
+        ("GET", "/helm/metrics/x"),
+    ] {
+        assert_eq!(
+            error(say(method, path), 404),
+            "not found",
+            "{method} {path}"
+        );
+    }
+    assert_eq!(
+        error(gateway.get("/helm/org/charts/none-1.tgz"), 404),
+        "object not found"
+    );
+    assert_eq!(
+        error(gateway.get("/helm/org/charts/own.zip"), 500),
+        "unsupported file extension"
+    );
+    let junk = Call::new("POST", "/helm/api/org/prov").body("junk");
+    assert_eq!(error(gateway.send(&junk), 500), "invalid provenance file");
+    assert_eq!(error(say("POST", "/helm/api/org/charts"), 400), "EOF");
+    let large = gateway.send(&Call::new("POST", "/helm/api/org/charts").body(vec![0; 9000]));
+    assert_eq!((large.status, &*large.text()), (413, "request too large"));
+    assert_eq!(
+        large.header("content-type"),
+        Some("text/plain; charset=utf-8")
+    );
+    assert_eq!(large.header("connection"), Some("close"));
+}
+
+#[test]
+fn the_strict_service_knows_no_403() {
+    let gateway = Gateway::start(json!({
+        "chartmuseum": {"strict": true, "artifact_hub": {"": "7"}},
+        "tenants": {"*": {"hosted": {}, "access": {"anonymous": ["pull"]}}},
+    }));
+    let upload = Call::new("POST", "/api/org/charts").body(package("own", "1.0.0", &[]));
+    let reply = gateway.send(&upload);
+    assert!(reply.header("www-authenticate").is_some());
+    assert_eq!(error(reply, 401), "unauthorized");
+    // Where nobody needs credentials, nobody looks at them.
+    let wrong = |path: &str| Call::get(path).header("Authorization", "Basic eDp5");
+    for path in [
+        "/",
+        "/org",
+        "/org/index.yaml",
+        "/api/org/charts",
+        "/artifacthub-repo.yml",
+    ] {
+        gateway.send(&wrong(path)).expect(200);
+    }
+}

@@ -1,13 +1,17 @@
 //! Object stores: one behaviour suite against real servers, and what is special about each.
 
+use chartgate::clock::Clock;
 use chartgate::config::{ObjectStore, Secret, Service};
 use chartgate::error::ErrorKind;
 use chartgate::object::{Content, Existing};
 
-use crate::suites::bucket::{behaves, open, refuses, unreachable};
-use crate::support::fake::Authority;
+use serde_json::json;
+
+use crate::suites::bucket::{behaves, bytes, listing, open, refuses, unreachable};
+use crate::support::fake::{Authority, package};
 use crate::support::http::Call;
-use crate::support::stores::{Store, free_port};
+use crate::support::stores::{ChartMuseum, Store, free_port};
+use crate::support::tools;
 
 /// More than a request takes.
 const LARGE: Option<usize> = Some(40 << 20);
@@ -209,4 +213,129 @@ async fn etcd_has_members() {
         etcd.endpoints.push(gone);
     });
     behaves(&config, 10, None).await;
+}
+
+/// ChartMuseum and chartgate read what the other wrote into etcd.
+#[tokio::test(flavor = "multi_thread")]
+async fn etcd_is_shared_with_chartmuseum() {
+    let authority = Authority::new();
+    let (Some(store), Some(program)) = (Store::etcd_with(Some(&authority)), tools::chartmuseum())
+    else {
+        return;
+    };
+    let bucket = open(&store.config);
+    let ours = package("ours", "1.0.0", &[]);
+    let upload = Content::Bytes(ours.clone());
+    let stamp = bucket
+        .write("org1/ours-1.0.0.tgz", upload, Existing::Refuse)
+        .await
+        .expect("written");
+
+    let folder = store.folder();
+    let museum = ChartMuseum::start(
+        &program,
+        &[
+            ("STORAGE", "etcd"),
+            (
+                "STORAGE_ETCD_ENDPOINT",
+                &format!("https://{}", store.address()),
+            ),
+            ("STORAGE_ETCD_PREFIX", &store.config.prefix),
+            (
+                "STORAGE_ETCD_CAFILE",
+                &folder.join("ca.pem").to_string_lossy(),
+            ),
+            (
+                "STORAGE_ETCD_CERTFILE",
+                &folder.join("client.crt").to_string_lossy(),
+            ),
+            (
+                "STORAGE_ETCD_KEYFILE",
+                &folder.join("client.key").to_string_lossy(),
+            ),
+            ("DEPTH", "1"),
+        ],
+    );
+    let index = Call::get("/org1/index.yaml")
+        .send(museum.address())
+        .expect(200)
+        .text();
+    assert!(index.contains("ours-1.0.0.tgz"), "{index}");
+    let read = Call::get("/org1/charts/ours-1.0.0.tgz")
+        .send(museum.address())
+        .expect(200);
+    assert!(read.body == ours);
+    let theirs = package("theirs", "2.0.0", &[]);
+    Call::new("POST", "/api/org1/charts")
+        .body(theirs.clone())
+        .send(museum.address())
+        .expect(201);
+
+    let (found, _) = listing(&bucket, "org1").await.expect("listed");
+    assert_eq!(found["ours-1.0.0.tgz"], stamp);
+    let listed = found["theirs-2.0.0.tgz"];
+    assert_eq!(listed.size, theirs.len() as u64);
+    assert!(
+        Clock::system().since(listed.modified).as_secs() < 120,
+        "{listed:?}"
+    );
+    let opened = bucket
+        .read("org1/theirs-2.0.0.tgz", None)
+        .await
+        .expect("answered")
+        .expect("there");
+    assert_eq!(opened.stamp, listed);
+    assert!(bytes(opened).await.expect("whole") == theirs);
+    assert_eq!(
+        bucket
+            .stat("org1/theirs-2.0.0.tgz")
+            .await
+            .expect("answered"),
+        Some(listed)
+    );
+
+    bucket
+        .remove("org1/theirs-2.0.0.tgz")
+        .await
+        .expect("removed");
+    Call::get("/org1/charts/theirs-2.0.0.tgz")
+        .send(museum.address())
+        .expect(404);
+}
+
+/// `check --connect` tries the bucket and says what to do.
+#[test]
+fn check_connects_to_the_bucket() {
+    let Some(store) = Store::minio() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let check = |bucket: &str| {
+        let file = folder.path().join("chartgate.yaml");
+        let text = json!({
+            "store": {
+                "type": "s3", "bucket": bucket, "endpoint": format!("http://{}", store.address()),
+                "access_key_id": "minio-user", "secret_access_key": "minio-password",
+            },
+            "tenants": { "/": { "hosted": true } },
+        });
+        std::fs::write(&file, text.to_string()).expect("written");
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_chartgate"))
+            .args(["check", "--connect", "--config"])
+            .arg(&file)
+            .output()
+            .expect("chartgate runs");
+        (
+            output.status.success(),
+            String::from_utf8_lossy(&output.stdout).into_owned(),
+        )
+    };
+    let (success, text) = check("charts");
+    assert!(
+        success && text.contains("store s3 bucket `charts`  ok"),
+        "{text}"
+    );
+    let (success, text) = check("no-such-bucket");
+    assert!(
+        !success && text.contains("failed") && text.contains("check `bucket`"),
+        "{text}"
+    );
 }

@@ -23,9 +23,7 @@ fuzz_target!(|input: (u8, &str)| {
         Route::Index { tenant }
         | Route::Charts { tenant }
         | Route::Upload { tenant }
-        | Route::UploadProvenance { tenant } => {
-            (tenant, String::new())
-        }
+        | Route::UploadProvenance { tenant } => (tenant, String::new()),
         Route::File { tenant, file } => (tenant, file.as_str().to_owned()),
         Route::Version {
             tenant,

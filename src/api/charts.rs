@@ -93,7 +93,14 @@ pub(super) async fn file(tenant: &Tenant, file: &FileName, request: &Request) ->
     let artifact = match tenant.charts().file(file).await {
         // What others put into the folder is downloadable under its own name, indexed or not (ChartMuseum).
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            tenant.stored_file(file).await.map_err(|_| error)?
+            tenant
+                .stored_file(file)
+                .await
+                .map_err(|other| match other.kind() {
+                    // A store that cannot be asked says nothing about the file.
+                    ErrorKind::UpstreamUnavailable => other,
+                    _ => error,
+                })?
         }
         found => found?,
     };

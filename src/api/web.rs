@@ -99,10 +99,7 @@ fn read_page(folder: &Path) -> io::Result<Option<Bytes>> {
 
 /// `GET /static/<path>`: a file of the operator's.
 pub(super) async fn file(config: &Config, path: &str, request: &Request) -> Result<Response> {
-    let absent = || {
-        Response::new(StatusCode::NOT_FOUND, "404 page not found")
-            .with_header(header::CONTENT_TYPE, "text/plain; charset=utf-8")
-    };
+    let absent = || Response::text(StatusCode::NOT_FOUND, "404 page not found");
     let Some(folder) = config.museum.web_folder.clone() else {
         return Ok(absent());
     };

@@ -13,7 +13,7 @@ use crate::metrics::Metrics;
 use crate::net::Clients;
 use crate::object::Bucket;
 use crate::server;
-use crate::upstream::{self, IndexReply};
+use crate::upstream::{self, NoNotebook};
 
 /// Checks a configuration; with `--connect` tries every upstream, store and redis and prints a table.
 pub(super) fn run(arguments: &args::Check) -> Result<(), Failure> {
@@ -62,11 +62,9 @@ async fn connect(config: &Config) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for (name, settings) in &config.upstreams {
         let started = Instant::now();
-        let answer = match upstream::build(settings, &clients, &metrics, &clock) {
-            Ok(upstream) => upstream
-                .fetch_index(None)
-                .await
-                .map(|reply| summary(&reply)),
+        let built = upstream::build(settings, &clients, &metrics, &clock, Arc::new(NoNotebook));
+        let answer = match built {
+            Ok(upstream) => upstream.check().await,
             Err(error) => Err(error),
         };
         rows.push(Row {
@@ -110,20 +108,6 @@ async fn connect(config: &Config) -> Result<Vec<Row>> {
         millis: started.elapsed().as_millis(),
     });
     Ok(rows)
-}
-
-fn summary(reply: &IndexReply) -> String {
-    match reply {
-        IndexReply::Entries { index, broken, .. } => {
-            format!(
-                "{} packages without an index, {} of them broken",
-                index.versions() + broken.len(),
-                broken.len()
-            )
-        }
-        IndexReply::NotModified => "not modified".to_owned(),
-        IndexReply::Text { text, .. } => format!("index of {} bytes", text.len()),
-    }
 }
 
 /// Whether files can be made in the store's folder, or in the nearest one above it that exists.

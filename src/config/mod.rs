@@ -1,9 +1,11 @@
 //! The configuration: what the file says after every mistake was found.
 //!
-//! [`load`] reads YAML into the raw mirror of the file (`raw.rs`), expands `${NAME}` and `x_file` secrets, and resolves it
+//! [`load`] reads YAML into a tree with lines (`tree.rs`), expands `${NAME}` and `x_file` secrets, and resolves it
 //! (`resolve.rs`) into the types here, or into *all* mistakes at once. Components get their own section, not the whole.
 
 mod auth;
+mod bucket_url;
+mod buckets;
 mod expand;
 mod leaves;
 mod mistakes;
@@ -417,7 +419,7 @@ pub struct Auth {
 /// One of `auth.jwt:`. Tokens of a fixed key with ChartMuseum's `access` claims.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Jwt {
-    /// PEM public key or certificate (RSA, P-256 or Ed25519).
+    /// PEM public key or certificate (RSA, P-256, P-384 or Ed25519).
     pub public_key_file: PathBuf,
     /// `aud` must hold this, where it is given.
     pub audience: Option<String>,

@@ -14,8 +14,8 @@ use super::{Progress, Shared, parts};
 use crate::config::Config;
 use crate::error::Result;
 use crate::names::TenantPath;
-use crate::repository::hosted::HostedRepository;
 use crate::repository::Group;
+use crate::repository::hosted::HostedRepository;
 use crate::store::Hosted;
 
 /// How often hosted folders are looked at for files that others put there.

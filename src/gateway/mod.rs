@@ -294,11 +294,11 @@ impl Gateway {
     fn absent(&self, path: &str, identity: &Identity) -> Error {
         // Where any tenant wants credentials, a stranger must not learn which tenants exist by the difference.
         let blanks = self.patterns.iter().map(|pattern| &pattern.blank);
-        let closed = self
-            .tenants
-            .values()
-            .chain(blanks)
-            .any(|tenant| !tenant.policy().allows(&Identity::Anonymous, path, Action::Pull));
+        let closed = self.tenants.values().chain(blanks).any(|tenant| {
+            !tenant
+                .policy()
+                .allows(&Identity::Anonymous, path, Action::Pull)
+        });
         if identity.may_have_more() && closed {
             return Error::new(
                 ErrorKind::Unauthenticated,

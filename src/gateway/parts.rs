@@ -27,8 +27,11 @@ pub(super) async fn open_store(
     };
     let store = Hosted::open(&config.store, path, parts, told).await?;
     let problems = store.problems();
-    if !problems.is_empty() {
-        warn!(tenant.name = %path, "{} packages of `{path}` cannot be read and are not listed; the report of the tenant names them", problems.len());
+    for problem in problems.iter().take(MAX_TOLD) {
+        warn!(tenant.name = %path, file = %problem.file, "`{}` in `{path}` is not listed: {}", problem.file, problem.reason);
+    }
+    if problems.len() > MAX_TOLD {
+        warn!(tenant.name = %path, "{} packages of `{path}` are not listed in all; the report of the tenant names them", problems.len());
     }
     if store.versions() == 0 {
         // Anybody may ask for tenants of a pattern, and most names hold nothing.
@@ -38,3 +41,6 @@ pub(super) async fn open_store(
     }
     Ok(store)
 }
+
+/// How many packages that cannot be listed the log names at a start.
+const MAX_TOLD: usize = 20;

@@ -21,7 +21,13 @@ pub(super) async fn open(
     {
         return Ok(proxy.clone());
     }
-    let source = upstream::build(upstream, &shared.clients, &shared.metrics, &shared.clock)?;
+    let source = upstream::build(
+        upstream,
+        &shared.clients,
+        &shared.metrics,
+        &shared.clock,
+        shared.cache.clone(),
+    )?;
     let (cache, metrics, clock) = (
         shared.cache.clone(),
         shared.metrics.clone(),

@@ -76,7 +76,7 @@ impl Clients {
         config: &config::Client,
         identity: Option<&Identity>,
     ) -> Result<Arc<reqwest::Client>> {
-        self.client_through(self.proxies(config), config, identity)
+        self.client_through(&self.proxies(config), config, identity)
     }
 
     /// A client that uses no proxy and may dial any address.
@@ -86,12 +86,12 @@ impl Clients {
             ..config::Client::default()
         };
         let proxies = Proxies::Environment(EnvironmentProxies::none());
-        self.client_through(proxies, &config, None)
+        self.client_through(&proxies, &config, None)
     }
 
     fn client_through(
         &self,
-        proxies: Proxies,
+        proxies: &Proxies,
         config: &config::Client,
         identity: Option<&Identity>,
     ) -> Result<Arc<reqwest::Client>> {

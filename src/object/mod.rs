@@ -102,8 +102,8 @@ impl Bucket {
             Err(error) => return stream::iter([Err(error)]).boxed(),
         };
         match &self.backend {
-            Backend::Opendal(service) => service.list(folder),
-            Backend::Etcd(etcd) => Arc::clone(etcd).list(folder),
+            Backend::Opendal(service) => service.list(&folder),
+            Backend::Etcd(etcd) => Arc::clone(etcd).list(&folder),
         }
     }
 

@@ -241,11 +241,21 @@ mod tests {
         assert!(judge(404, &[], absent).is_none());
     }
 
+    /// Status, header fields and body; kind, whether it passes, and a part of the message.
+    type Row = (
+        u16,
+        &'static [(&'static str, &'static str)],
+        String,
+        ErrorKind,
+        bool,
+        &'static str,
+    );
+
     #[test]
     fn every_other_answer_says_what_to_look_at() {
         let xml = |code: &str| format!("<Error><Code>{code}</Code><Message>m</Message></Error>");
         #[rustfmt::skip]
-        let table: &[(u16, &[(&'static str, &'static str)], String, ErrorKind, bool, &str)] = &[
+        let table: &[Row] = &[
             (404, &[], xml("NoSuchBucket"), ErrorKind::UpstreamUnavailable, false, "check `bucket`"),
             (404, &[("x-ms-error-code", "ContainerNotFound")], String::new(), ErrorKind::UpstreamUnavailable, false, "does not exist"),
             (404, &[], r#"{"error":{"message":"The specified bucket does not exist."}}"#.into(), ErrorKind::UpstreamUnavailable, false, "does not exist"),

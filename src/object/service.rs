@@ -63,8 +63,8 @@ const PAGE: usize = 1000;
 
 impl Service {
     /// See [`super::Bucket::list`]; `folder` is a whole key without a slash at its ends.
-    pub(super) fn list(&self, folder: String) -> BoxStream<'static, Result<Vec<Object>>> {
-        let path = folder_path(&folder);
+    pub(super) fn list(&self, folder: &str) -> BoxStream<'static, Result<Vec<Object>>> {
+        let path = folder_path(folder);
         let service = self.clone();
         let operator = self.operator.clone();
         let prefix = if folder.is_empty() {

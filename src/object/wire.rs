@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use super::place::Place;
 use super::swift::Session;
 use crate::error::{Error, Result};
-use crate::http::{ByteStream, HeaderMap, HeaderValue, Method, header};
+use crate::http::{ByteStream, HeaderMap, HeaderValue, Method, StatusCode, header};
 use crate::net::{Answer, Failure, Outgoing, Transport};
 
 /// The transport of one place.
@@ -118,6 +118,22 @@ impl Wire {
     }
 }
 
+impl Wire {
+    /// A successful answer to a listing must be one. The protocol's reader takes any XML for an empty listing, the page of a
+    /// captive portal too, and an empty listing removes everything that is known.
+    async fn listing(&self, mut answer: Answer) -> Result<Answer> {
+        let body = whole(&mut answer.body).await?;
+        if answer.status == StatusCode::OK && !is_listing(&body) {
+            return Err(Error::unavailable(format!(
+                "{} answered a listing with something else",
+                self.place.label
+            )));
+        }
+        answer.body = ByteStream::once(body);
+        Ok(answer)
+    }
+}
+
 impl HttpTransport for Wire {
     async fn fetch(&self, request: Request<Buffer>) -> opendal::Result<Response<HttpBody>> {
         let (parts, body) = request.into_parts();
@@ -135,7 +151,13 @@ impl HttpTransport for Wire {
                 .send(outgoing)
                 .await
                 .map_err(|failure| failure.error),
-            Some(operation) => self.ask(outgoing, operation == Operation::Read).await,
+            Some(operation) => {
+                let answer = self.ask(outgoing, operation == Operation::Read).await;
+                match answer {
+                    Ok(answer) if operation == Operation::List => self.listing(answer).await,
+                    other => other,
+                }
+            }
         };
         let answer = answer.map_err(wrap)?;
         let mut response = Response::builder().status(answer.status);
@@ -208,6 +230,19 @@ fn is_conditional(headers: &HeaderMap, query: Option<&str>) -> bool {
         || query.is_some_and(|query| query.contains("ifGenerationMatch="))
 }
 
+/// XML with the element of a listing (S3, OSS and COS; Azure), or JSON (Google, Swift).
+fn is_listing(body: &[u8]) -> bool {
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    let start = body.trim_ascii_start();
+    let start = start.get(..MAX_START).unwrap_or(start);
+    let has = |element: &[u8]| memchr::memmem::find(start, element).is_some();
+    match start.first() {
+        Some(b'<') => has(b"<ListBucketResult") || has(b"<EnumerationResults"),
+        Some(b'{' | b'[') => true,
+        _ => false,
+    }
+}
+
 /// All of a body that is a service's message and not an object.
 pub(super) async fn whole(body: &mut ByteStream) -> Result<Bytes> {
     let mut pieces = BytesMut::new();
@@ -222,5 +257,33 @@ pub(super) async fn whole(body: &mut ByteStream) -> Result<Bytes> {
     Ok(pieces.freeze())
 }
 
+/// Where the first element of a listing stands.
+const MAX_START: usize = 1024;
+
 /// A page of a listing has at most 10,000 names of 1 KiB.
 const MAX_MESSAGE: usize = 64 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_of_a_portal_is_no_listing() {
+        for listing in [
+            "<?xml version=\"1.0\"?>\n<ListBucketResult xmlns=\"x\"><Name>b</Name></ListBucketResult>",
+            "\u{feff}<?xml version=\"1.0\"?><EnumerationResults ContainerName=\"c\"/>",
+            "{\"kind\": \"storage#objects\"}",
+            " []",
+        ] {
+            assert!(is_listing(listing.as_bytes()), "{listing}");
+        }
+        for other in [
+            "",
+            "<!DOCTYPE html><html></html>",
+            "<?xml version=\"1.0\"?><Error/>",
+            "ok",
+        ] {
+            assert!(!is_listing(other.as_bytes()), "{other}");
+        }
+    }
+}

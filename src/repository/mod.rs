@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::cache::Object;
@@ -61,7 +62,7 @@ pub trait ChartRepository: Debug + Send + Sync {
 }
 
 /// A file that is not listed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BrokenFile {
     /// Its name, or its path inside the folder.
     pub file: Arc<str>,

@@ -1,6 +1,7 @@
 //! The hosted store: one behaviour suite for folders and buckets, and what can go wrong with a bucket.
 
 mod faults;
+mod program;
 mod reading;
 mod replicas;
 mod starts;

@@ -193,3 +193,21 @@ async fn a_time_within_the_tolerance_is_no_change() {
     store.rescan(Depth::Files).await.expect("looked");
     assert_eq!(digest(&store, "app-0", "1.0.0"), Some(Digest::of(&other)));
 }
+
+#[tokio::test]
+async fn becoming_known_is_news_even_of_an_empty_repository() {
+    let s3 = FakeS3::new(BUCKET).run();
+    s3.refuse();
+    let ground = Ground::fake(&s3);
+    let store = ground.open("team").await;
+    let mut generations = store.subscribe();
+    store.rescan(Depth::Files).await.expect_err("nobody there");
+    assert!(!generations.has_changed().expect("open"));
+    s3.heal();
+    store.rescan(Depth::Files).await.expect("there");
+    assert!(generations.has_changed().expect("open"));
+    assert!(matches!(store.freshness(), Freshness::Fresh { .. }));
+    generations.mark_unchanged();
+    store.rescan(Depth::Files).await.expect("there");
+    assert!(!generations.has_changed().expect("open"));
+}

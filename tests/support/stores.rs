@@ -239,6 +239,52 @@ impl Drop for Store {
     }
 }
 
+/// A running ChartMuseum; killed when dropped.
+#[derive(Debug)]
+pub(crate) struct ChartMuseum {
+    child: Child,
+    port: u16,
+    _folder: TempDir,
+}
+
+impl ChartMuseum {
+    /// Starts it with these variables and waits until it is healthy.
+    pub(crate) fn start(program: &Path, variables: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let port = free_port();
+        let child = Command::new(program)
+            .current_dir(folder.path())
+            .envs(variables.iter().copied())
+            .env("PORT", port.to_string())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("chartmuseum starts");
+        let museum = Self {
+            child,
+            port,
+            _folder: folder,
+        };
+        until("a healthy ChartMuseum", PATIENCE, || {
+            let reply = Call::get("/health").try_send(museum.address()).ok()?;
+            (reply.status == 200).then_some(())
+        });
+        museum
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.port).into()
+    }
+}
+
+impl Drop for ChartMuseum {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 /// Our own addresses may be dialled.
 pub(crate) fn client() -> Client {
     Client {

@@ -1,5 +1,10 @@
 //! Programs that are not ours: helm 3 and helm 4, each with a home of its own, its push plugin, and servers.
 
+#![allow(
+    dead_code,
+    reason = "a kit: not every program is in use at every moment"
+)]
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

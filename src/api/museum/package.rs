@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 
 use super::read::resolve;
 use crate::api::charts::published;
+use crate::base64;
 use crate::chart::archive::{self, Limits, Wanted};
 use crate::chart::values;
 use crate::error::{Error, ErrorKind, Result};
@@ -59,7 +60,7 @@ pub(in crate::api) async fn templates(
             if name == VALUES {
                 values = Some(parse(&bytes)?);
             } else {
-                let data = base64(&bytes);
+                let data = base64::encode(&bytes);
                 templates.push(Template { name, data });
             }
         }
@@ -212,42 +213,4 @@ fn parse(bytes: &[u8]) -> Result<serde_json::Value> {
         serde_json::Value::Null => serde_json::json!({}),
         other => other,
     })
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for group in bytes.chunks(3) {
-        let word = group
-            .iter()
-            .fold(0_u32, |word, byte| word << 8 | u32::from(*byte))
-            << (8 * (3 - group.len()));
-        for place in 0..4 {
-            let index = (word >> (18 - 6 * place) & 63) as usize;
-            out.push(match place <= group.len() {
-                true => ALPHABET[index] as char,
-                false => '=',
-            });
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn base64_of_every_length() {
-        for (bytes, text) in [
-            (&b""[..], ""),
-            (b"f", "Zg=="),
-            (b"fo", "Zm8="),
-            (b"foo", "Zm9v"),
-            (b"foob", "Zm9vYg=="),
-            (&[0xff, 0xfe, 0xfd, 0xfc], "//79/A=="),
-        ] {
-            assert_eq!(base64(bytes), text);
-        }
-    }
 }

@@ -25,14 +25,14 @@ impl Flaws {
         match self.strictness {
             Strictness::Upload => Err(Error::invalid(message)),
             Strictness::Stored => {
-                self.noticed(message);
+                self.tolerated(message);
                 Ok(())
             }
         }
     }
 
-    /// What is odd and does no harm: taken, whoever brings it.
-    pub(super) fn noticed(&mut self, message: impl Into<String>) {
+    /// Notes what every reader understands alike, and nobody is refused for.
+    pub(super) fn tolerated(&mut self, message: impl Into<String>) {
         if self.warnings.len() < MAX_WARNINGS {
             self.warnings.push(message.into());
         }

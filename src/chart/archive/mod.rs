@@ -84,7 +84,7 @@ pub struct Chart {
     pub metadata: Metadata,
     /// Whether it is a KubeVela addon: `metadata.yaml` and `template.cue` or `template.yaml` beside Chart.yaml.
     pub is_addon: bool,
-    /// What an upload would have been refused for; empty after [`Strictness::Upload`], at most a few.
+    /// What is odd about it, and what an upload would have been refused for; at most a few.
     pub warnings: Vec<String>,
 }
 
@@ -120,8 +120,6 @@ fn read_archive(
         // ChartMuseum says `EOF` alone.
         [] => return Err(Error::invalid("EOF: the package is empty")),
         [0x1f, 0x8b, 8, ..] | [0x1f] | [0x1f, 0x8b] => {}
-        // Go wants the whole header before it looks at it.
-        short if short.len() < GZIP_HEADER => return Err(Error::invalid("unexpected EOF")),
         _ => return Err(Error::invalid("gzip: invalid header")),
     }
     if flaws.strictness() == Strictness::Stored {
@@ -223,7 +221,6 @@ impl Budget {
 }
 
 const MIB: u64 = 1024 * 1024;
-const GZIP_HEADER: usize = 10;
 
 #[cfg(test)]
 mod tests;

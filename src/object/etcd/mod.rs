@@ -71,8 +71,8 @@ impl Etcd {
     }
 
     /// See [`super::Bucket::list`].
-    pub(super) fn list(self: Arc<Self>, folder: String) -> BoxStream<'static, Result<Vec<Object>>> {
-        let prefix = match folder.as_str() {
+    pub(super) fn list(self: Arc<Self>, folder: &str) -> BoxStream<'static, Result<Vec<Object>>> {
+        let prefix = match folder {
             "" => "/".to_owned(),
             folder => format!("/{folder}/"),
         };

@@ -17,7 +17,7 @@ use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::ByteStream;
 use crate::names::FileName;
-use crate::object::{Bucket, Stamp};
+use crate::object::Stamp;
 
 /// An archive or a provenance file.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ pub enum StoredContent {
 /// An archive in a bucket, to be read where it is not in the cache.
 #[derive(Clone, Debug)]
 pub struct StoredObject {
-    bucket: Bucket,
+    shelf: Arc<Shelf>,
     key: Arc<str>,
     stamp: Stamp,
 }
@@ -54,7 +54,7 @@ pub struct StoredObject {
 impl StoredObject {
     /// What it is called, for logs and the cache's ledger.
     pub fn name(&self) -> String {
-        format!("hosted/{}/{}", self.bucket.label(), self.key)
+        format!("hosted/{}/{}", self.shelf.bucket.label(), self.key)
     }
 
     /// The bytes from `offset` on, of the very object that is known.
@@ -63,8 +63,9 @@ impl StoredObject {
     /// [`Hosted::look_again`] finds out what is there.
     pub async fn open(&self, offset: u64) -> Result<ByteStream> {
         let range = (offset > 0).then_some(offset..self.stamp.size);
-        let label = self.bucket.label();
-        let opened = self.bucket.read(&self.key, range).await?.ok_or_else(|| {
+        let bucket = &self.shelf.bucket;
+        let label = bucket.label();
+        let opened = bucket.read(&self.key, range).await?.ok_or_else(|| {
             Error::not_found(format!("`{}` is not in {label} any more", self.key))
         })?;
         if !self.is_same(&opened.stamp) {
@@ -92,7 +93,7 @@ impl StoredObject {
 
 /// What a look at the folder and at the catalog gave together.
 enum Look {
-    Found(StoredFile),
+    Found(Box<StoredFile>),
     /// The catalog knows another state of these files than the folder has.
     Outdated(Vec<Arc<str>>),
     Missing(Option<Arc<str>>),
@@ -115,7 +116,7 @@ impl Hosted {
                 Place::Bucket(shelf) => self.look_into(shelf, file).await?,
             };
             match look {
-                Look::Found(found) => return Ok(found),
+                Look::Found(found) => return Ok(*found),
                 Look::Outdated(names) => self.refresh(names).await?,
                 Look::Missing(reason) => {
                     let tenant = &self.tenant;
@@ -144,7 +145,7 @@ impl Hosted {
             .map_or_else(|| file.archive().into(), |(stored, _)| Arc::clone(stored))
     }
 
-    async fn look_into(self: &Arc<Self>, shelf: &Shelf, wanted: &FileName) -> Result<Look> {
+    async fn look_into(self: &Arc<Self>, shelf: &Arc<Shelf>, wanted: &FileName) -> Result<Look> {
         let stored = self.stored_as(wanted);
         if wanted.is_provenance() {
             return provenance_in(shelf, &stored, wanted).await;
@@ -163,18 +164,18 @@ impl Hosted {
         }))
     }
 
-    fn known(&self, shelf: &Shelf, stored: &Arc<str>) -> Option<Look> {
+    fn known(&self, shelf: &Arc<Shelf>, stored: &Arc<str>) -> Option<Look> {
         let catalog = self.catalog();
         let record = catalog.get(stored)?;
         Some(match &record.content {
             Content::Package(entry) => {
                 let object = StoredObject {
-                    bucket: shelf.bucket.clone(),
+                    shelf: Arc::clone(shelf),
                     key: shelf.key(stored).into(),
                     stamp: record.stamp,
                 };
                 let content = StoredContent::Object(object);
-                Look::Found(found(content, record.stamp, entry.digest))
+                Look::Found(Box::new(found(content, record.stamp, entry.digest)))
             }
             Content::Broken(reason) => Look::Missing(Some(Arc::clone(reason))),
         })
@@ -197,9 +198,11 @@ impl Hosted {
             (None, None) => Ok(Look::Missing(None)),
             (Some((file, stamp)), Some(record)) if record.stamp.agrees(&stamp) => {
                 Ok(match &record.content {
-                    Content::Package(entry) => {
-                        Look::Found(found(StoredContent::File(file), stamp, entry.digest))
-                    }
+                    Content::Package(entry) => Look::Found(Box::new(found(
+                        StoredContent::File(file),
+                        stamp,
+                        entry.digest,
+                    ))),
                     Content::Broken(reason) => Look::Missing(Some(Arc::clone(reason))),
                 })
             }
@@ -215,7 +218,11 @@ fn provenance(folder: &Folder, wanted: &FileName, stored: &str) -> Result<Look> 
     for name in [&format!("{stored}.prov"), wanted.as_str()] {
         match folder.read(name) {
             Ok(Some((file, stamp))) => {
-                return Ok(Look::Found(found(StoredContent::File(file), stamp, None)));
+                return Ok(Look::Found(Box::new(found(
+                    StoredContent::File(file),
+                    stamp,
+                    None,
+                ))));
             }
             Ok(None) => {}
             Err(error) if is_not_a_file(&error) => {}
@@ -240,7 +247,11 @@ async fn provenance_in(shelf: &Shelf, stored: &str, wanted: &FileName) -> Result
             let reason = format!("it has more than {MAX_PROVENANCE} bytes");
             return Ok(Look::Missing(Some(reason.into())));
         }
-        return Ok(Look::Found(found(StoredContent::Bytes(text), stamp, None)));
+        return Ok(Look::Found(Box::new(found(
+            StoredContent::Bytes(text),
+            stamp,
+            None,
+        ))));
     }
     Ok(Look::Missing(None))
 }

@@ -45,7 +45,7 @@ impl Hosted {
         }
         self.forget_absent(&present, &reading).await;
         shelf.learn(others, &reading.edited());
-        self.sight.complete();
+        self.note_complete();
         failure.map_or(Ok(()), Err)
     }
 

@@ -263,6 +263,14 @@ impl Hosted {
         self.generation.send_modify(|generation| *generation += 1);
     }
 
+    /// Takes note of a look that saw everything.
+    fn note_complete(&self) {
+        if self.sight.complete() {
+            // Even if it is empty: what others may show beside it depends on what is known to be here.
+            self.generation.send_modify(|generation| *generation += 1);
+        }
+    }
+
     /// Whether `stamp` is that of the file that is known as `record`.
     fn agrees(&self, record: &Record, stamp: &Stamp) -> bool {
         let known = &record.stamp;

@@ -130,6 +130,9 @@ impl Hosted {
         let canonical = format!("{}-{}.tgz", chart.metadata.name, chart.metadata.version);
         FileName::parse(&canonical)
             .map_err(|_| Error::invalid(format!("{canonical:.300} is improperly formatted")))?;
+        for warning in &chart.warnings {
+            tracing::info!(tenant.name = %self.tenant, "`{canonical}` is taken although {warning}");
+        }
         // What could not be listed must not be stored; when it was stored is known afterwards.
         Entry::from_metadata(&chart.metadata, digest, self.clock.now())?;
         let provenance = match upload.provenance {

@@ -60,7 +60,7 @@ impl Hosted {
             Place::Bucket(shelf) => self.list(shelf).await,
         };
         match &looked {
-            Ok(()) => self.sight.complete(),
+            Ok(()) => self.note_complete(),
             Err(error) => self.sight.failed(error),
         }
         looked

@@ -50,12 +50,15 @@ impl Sight {
         }))
     }
 
-    /// Takes note of a look that saw everything.
-    pub(super) fn complete(&self) {
+    /// Takes note of a look that saw everything; whether nothing was known before it.
+    pub(super) fn complete(&self) -> bool {
+        let mut was_unknown = false;
         self.0.send_modify(|view| {
+            was_unknown = view.complete.is_none() && view.kept.is_none();
             view.complete = Some(Instant::now());
             view.failure = None;
         });
+        was_unknown
     }
 
     /// Takes note of a look that failed.
@@ -124,7 +127,8 @@ mod tests {
         assert_eq!(new.settled().now_or_never(), Some(()));
         assert!(!new.was_complete());
 
-        new.complete();
+        assert!(new.complete());
+        assert!(!new.complete() && !kept.complete());
         tokio::time::advance(minute).await;
         assert_eq!(
             new.freshness(false, &clock),

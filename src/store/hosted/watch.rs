@@ -80,7 +80,7 @@ impl Hosted {
         if !unsettled.is_empty() {
             self.refresh(unsettled).await?;
         }
-        self.sight.complete();
+        self.note_complete();
         Ok(())
     }
 }

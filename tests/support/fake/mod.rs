@@ -29,6 +29,7 @@ mod http2;
 mod package;
 mod proxy;
 pub(crate) mod s3;
+mod service;
 mod site;
 mod wire;
 
@@ -46,6 +47,7 @@ pub(crate) use self::http2::{End, FakeHttp2};
 pub(crate) use self::package::{FakeChart, package};
 pub(crate) use self::proxy::FakeProxy;
 pub(crate) use self::s3::{FakeBucket, FakeS3, On};
+pub(crate) use self::service::{Asked, FakeService, Said};
 pub(crate) use self::site::Recorded;
 use self::site::{Answer, Site};
 use self::wire::Service;

@@ -38,7 +38,7 @@ impl State {
                     ..Upload::default()
                 };
                 self.uploads.insert(id, upload);
-                xml(200, text.into())
+                xml(200, &text)
             }
             Operation::Part => self.part(meaning, body),
             Operation::Complete => self.complete(request, meaning),
@@ -57,7 +57,7 @@ impl State {
                 for key in texts(&String::from_utf8_lossy(&body), "Key") {
                     self.objects.remove(&key);
                 }
-                xml(200, "<DeleteResult></DeleteResult>".into())
+                xml(200, "<DeleteResult></DeleteResult>")
             }
             Operation::Other => refusal(501, "NotImplemented", "the fake does not do this"),
         }
@@ -175,7 +175,7 @@ impl State {
             escaped(&etag)
         );
         self.put_as(&upload.key, bytes.into(), etag);
-        xml(200, text.into())
+        xml(200, &text)
     }
 }
 
@@ -208,16 +208,16 @@ pub(super) fn refusal(status: u16, code: &str, message: &str) -> Answer {
     let text = format!(
         "<Error><Code>{code}</Code><Message>{message}</Message><RequestId>fake</RequestId></Error>"
     );
-    xml(status, text.into())
+    xml(status, &text)
 }
 
 fn denied() -> Answer {
     refusal(403, "AccessDenied", "access denied")
 }
 
-pub(super) fn xml(status: u16, text: Bytes) -> Answer {
+pub(super) fn xml(status: u16, text: &str) -> Answer {
     let head = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
-    Answer::new(status, [head.as_bytes(), &text].concat()).with("Content-Type", "application/xml")
+    Answer::new(status, format!("{head}{text}")).with("Content-Type", "application/xml")
 }
 
 pub(super) fn escaped(text: &str) -> String {

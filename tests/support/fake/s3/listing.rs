@@ -3,8 +3,6 @@
 use std::fmt::Write as _;
 use std::ops::Bound;
 
-use bytes::Bytes;
-
 use super::State;
 use super::answers::{escaped, xml};
 use super::meaning::Meaning;
@@ -91,6 +89,6 @@ impl State {
             escaped(&self.bucket),
             escaped(prefix),
         );
-        xml(200, Bytes::from(text))
+        xml(200, &text)
     }
 }
