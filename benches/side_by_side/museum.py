@@ -63,6 +63,7 @@ def main():
     parser.add_argument("--only", default=",".join(FIGURES))
     options = parser.parse_args()
     options.keep = target / "bench"
+    options.program, options.chartmuseum = options.program.resolve(), options.chartmuseum.resolve()
     rivals = Rivals(options)
     count = len(rivals.digests)
     print(f"{os.cpu_count()} processors, {count:,} versions of {options.charts} charts, {rivals.size / MB:.0f} MB; {options.chartmuseum}\n")

@@ -345,10 +345,10 @@ pub(crate) static METRICS_SLASH: Difference = Difference {
     applies: Applies::Before016,
 };
 
-/// `/y`, `other/y`, `x/./y`
+/// `/y`, `other/y`
 pub(crate) static UNCLEAN_NAMES: Difference = Difference {
-    name: "files of a package are in one folder and have no absolute names",
-    why: "what two readers could understand differently is not let in; the few real packages that have such names are served where they lie",
+    name: "the files of a package lie in one folder, and no name is absolute",
+    why: "what two readers could understand differently is not let in; it is served where it lies",
     theirs: Theirs::Answers(&[(201, "saved")]),
     applies: Applies::Always,
 };

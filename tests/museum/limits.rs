@@ -23,15 +23,14 @@ fn a_body_that_is_too_large_is_refused_as_text() {
         .file(
             "noise",
             (0..4000_u32)
-                .map(|n| (n * n * 31 >> 3) as u8)
+                .map(|n| ((n * n * 31) >> 3) as u8)
                 .collect::<Vec<_>>(),
         )
         .build();
     assert!(large.len() > 1000);
     let signed = "-----BEGIN PGP SIGNED MESSAGE-----\n\nname: x\nversion: 1.0.0\n".to_owned()
         + &"x".repeat(1000);
-    pair.send(&post("/api/charts").body(small.clone()))
-        .expect(201);
+    pair.send(&post("/api/charts").body(small)).expect(201);
     for call in [
         post("/api/charts").body(large.clone()),
         post("/api/charts").form(&[("chart", "a", &large)]),

@@ -85,11 +85,10 @@ impl Call {
 
     /// The value of a header field that was added under exactly this name.
     pub(crate) fn value(&self, name: &str) -> Option<&str> {
-        let fields = self.head.lines().filter_map(|line| line.split_once(": "));
+        let mut fields = self.head.lines().filter_map(|line| line.split_once(": "));
         fields
-            .filter(|(key, _)| *key == name)
+            .rfind(|(key, _)| *key == name)
             .map(|(_, value)| value)
-            .last()
     }
 
     /// Adds a body in chunks of `size` bytes, without a length.
