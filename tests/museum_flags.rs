@@ -1,7 +1,7 @@
 //! `chartgate chartmuseum` and `chartgate migrate chartmuseum` as processes: what they print, how they end, what they serve.
 
 use std::io::{BufRead as _, BufReader};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::support::fake::package;
 use crate::support::gateway::Gateway;
 use crate::support::http::{Call, Reply};
+use crate::support::port::Port;
 use crate::support::until;
 
 /// The program in `folder` with nothing in its environment but `variables`.
@@ -362,14 +363,14 @@ struct Museum {
     child: Child,
     http: SocketAddr,
     log: Arc<Mutex<String>>,
+    _port: Port,
 }
 
 impl Museum {
     #[track_caller]
     fn start(folder: &Path, variables: &[(&str, &str)], flags: &[&str]) -> Self {
-        let http = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-            .and_then(|listener| listener.local_addr())
-            .expect("a free port");
+        let reserved = Port::reserve();
+        let http = reserved.address;
         let port = http.port().to_string();
         let mut arguments = vec!["chartmuseum", "--port", &port, "--listen-host", "127.0.0.1"];
         arguments.extend_from_slice(flags);
@@ -387,7 +388,12 @@ impl Museum {
                 lines.push('\n');
             }
         });
-        let mut museum = Self { child, http, log };
+        let mut museum = Self {
+            child,
+            http,
+            log,
+            _port: reserved,
+        };
         until("the service to listen", Duration::from_secs(60), || {
             if let Some(status) = museum.child.try_wait().expect("asking") {
                 panic!("the program ended with {status}:\n{}", museum.log());
