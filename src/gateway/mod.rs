@@ -16,6 +16,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use self::holdings::{Held, Holdings};
@@ -52,6 +53,8 @@ pub struct Shared {
     pub clock: Clock,
     /// The buckets of hosted stores.
     pub places: Arc<Places>,
+    /// One permit for each archive that is unpacked for a client, and so a bound on the memory that this takes.
+    pub unpacking: Arc<Semaphore>,
 }
 
 /// Upstreams by name.
