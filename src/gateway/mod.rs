@@ -238,10 +238,12 @@ impl Gateway {
         rights
             .check_rate(identity, address, name.label())
             .inspect_err(|_| self.shared.metrics.rate_limited(rights.path().label()))?;
-        match pattern {
-            Some((pattern, name)) => self.instance(pattern, &name, action).await,
-            None => Ok(rights.clone()),
-        }
+        let tenant = match pattern {
+            Some((pattern, name)) => self.instance(pattern, &name, action).await?,
+            None => rights.clone(),
+        };
+        tenant.note_use();
+        Ok(tenant)
     }
 
     /// The gate of what belongs to no repository in the ChartMuseum service, such as its welcome page: the one tenant's rules
