@@ -176,7 +176,8 @@ fn a_gateway_without_its_bucket() {
 
     s3.heal();
     gateway.wait_all_ready();
-    until("both members", Duration::from_secs(20), || {
+    // An upstream that failed twice on a busy machine is asked again after 5 and 10 s, besides what the attempts took.
+    until("both members", Duration::from_secs(90), || {
         (versions(&gateway, "web").len() == 1).then_some(())
     });
     assert_eq!(
