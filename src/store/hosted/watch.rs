@@ -17,7 +17,7 @@ impl Hosted {
     /// end.
     ///
     /// A folder is looked at thoroughly at once, then `every` so often and thoroughly every few minutes; where nobody has asked
-    /// for a while ([`Hosted::note_use`]) four times a minute, and when somebody asks. A bucket is listed at
+    /// for a while ([`Hosted::note_use`]) seldom, and when somebody asks. A bucket is listed at
     /// once and then as often as `store.refresh` says (zero: no more); again soon after a listing that failed.
     pub async fn watch(self: Arc<Self>, every: Duration, shutdown: impl Future<Output = ()>) {
         tokio::select! {
