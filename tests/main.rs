@@ -24,6 +24,8 @@ mod museum;
 mod museum_api;
 /// ChartMuseum's flags, and tokens end to end.
 mod museum_flags;
+/// Logins, addresses and wishes of object stores, as they are on the wire.
+mod object_logins;
 /// What object stores are asked, word for word, and what comes of answers that go wrong.
 mod object_requests;
 /// Object stores: one behaviour suite against real servers, and what is special about each.

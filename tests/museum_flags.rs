@@ -1,7 +1,7 @@
 //! `chartgate chartmuseum` and `chartgate migrate chartmuseum` as processes: what they print, how they end, what they serve.
 
 use std::io::{BufRead as _, BufReader};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::fake::package;
+use crate::support::fake::{Authority, FakeS3, package};
 use crate::support::gateway::Gateway;
 use crate::support::http::{Call, Reply};
+use crate::support::port::Port;
 use crate::support::until;
 
 /// The program in `folder` with nothing in its environment but `variables`.
@@ -362,14 +363,14 @@ struct Museum {
     child: Child,
     http: SocketAddr,
     log: Arc<Mutex<String>>,
+    _port: Port,
 }
 
 impl Museum {
     #[track_caller]
     fn start(folder: &Path, variables: &[(&str, &str)], flags: &[&str]) -> Self {
-        let http = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-            .and_then(|listener| listener.local_addr())
-            .expect("a free port");
+        let reserved = Port::reserve();
+        let http = reserved.address;
         let port = http.port().to_string();
         let mut arguments = vec!["chartmuseum", "--port", &port, "--listen-host", "127.0.0.1"];
         arguments.extend_from_slice(flags);
@@ -387,7 +388,12 @@ impl Museum {
                 lines.push('\n');
             }
         });
-        let mut museum = Self { child, http, log };
+        let mut museum = Self {
+            child,
+            http,
+            log,
+            _port: reserved,
+        };
         until("the service to listen", Duration::from_secs(60), || {
             if let Some(status) = museum.child.try_wait().expect("asking") {
                 panic!("the program ended with {status}:\n{}", museum.log());
@@ -648,4 +654,46 @@ fn tokens_and_rules_stand_side_by_side_in_a_native_configuration() {
         status(index().header("Authorization", "Basic YWRtaW46d3Jvbmc=")),
         401
     );
+}
+
+#[test]
+fn a_store_with_a_certificate_of_its_own_is_believed_when_aws_is_told_so() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let s3 = FakeS3::new("charts")
+        .credentials("the-key")
+        .tls(&Authority::new(), &["127.0.0.1"])
+        .chart("", "web", "1.0.0")
+        .run();
+    let url = s3.url();
+    assert!(url.starts_with("https://"), "{url}");
+    let flags = [
+        "--storage=amazon",
+        "--storage-amazon-bucket=charts",
+        "--storage-amazon-region=us-east-1",
+        "--storage-amazon-endpoint",
+        &url,
+    ];
+    let keys = [
+        ("AWS_ACCESS_KEY_ID", "the-key"),
+        ("AWS_SECRET_ACCESS_KEY", "the-secret"),
+    ];
+    for (told, is_believed) in [("", false), ("false", false), ("true", true)] {
+        let mut variables = keys.to_vec();
+        variables.push(("AWS_INSECURE_SKIP_VERIFY", told));
+        let museum = Museum::start(folder.path(), &variables, &flags);
+        let get = || museum.send(&Call::get("/index.yaml"));
+        if is_believed {
+            until("the index", Duration::from_secs(60), || {
+                (get().status == 200).then_some(())
+            });
+            assert!(get().text().contains("web-1.0.0.tgz"));
+            let push = Call::new("POST", "/api/charts").body(package("new", "1.0.0", &[]));
+            museum.send(&push).expect(201);
+            assert!(s3.keys().contains(&"new-1.0.0.tgz".to_owned()));
+        } else {
+            let reply = get();
+            assert!(reply.status >= 500, "{told}: {}", reply.text());
+            museum.wait_log("not trusted");
+        }
+    }
 }

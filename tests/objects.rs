@@ -10,7 +10,8 @@ use serde_json::json;
 use crate::suites::bucket::{behaves, bytes, listing, open, refuses, unreachable};
 use crate::support::fake::{Authority, package};
 use crate::support::http::Call;
-use crate::support::stores::{ChartMuseum, Store, free_port};
+use crate::support::port::Port;
+use crate::support::stores::{ChartMuseum, Store};
 use crate::support::tools;
 
 /// More than a request takes.
@@ -204,11 +205,12 @@ async fn etcd_says_which_limit_was_hit_and_goes_away() {
 #[tokio::test(flavor = "multi_thread")]
 async fn etcd_has_members() {
     let Some(store) = Store::etcd() else { return };
+    let nobody = Port::reserve();
     let config = with(&store.config, |service| {
         let Service::Etcd(etcd) = service else {
             panic!()
         };
-        let gone = format!("http://127.0.0.1:{}", free_port());
+        let gone = format!("http://{}", nobody.address);
         etcd.endpoints.insert(0, gone.clone());
         etcd.endpoints.push(gone);
     });

@@ -125,10 +125,12 @@ async fn steps(
             museum::version(&tenant, name, version, request).await
         }
         Route::Templates { name, version, .. } => {
-            museum::templates(&tenant, name, version, request).await
+            let unpacking = &gateway.shared().unpacking;
+            museum::templates(&tenant, name, version, request, unpacking).await
         }
         Route::Values { name, version, .. } => {
-            museum::values(&tenant, name, version, request).await
+            let unpacking = &gateway.shared().unpacking;
+            museum::values(&tenant, name, version, request, unpacking).await
         }
         Route::Upload { .. } => museum::upload(&tenant, museum, request, body).await,
         Route::UploadProvenance { .. } => museum::upload_provenance(&tenant, request, body).await,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
+use tokio::sync::Semaphore;
 use tracing::{error, info, warn};
 
 use super::args;
@@ -142,6 +143,7 @@ pub(super) async fn open_shared(config: &Config) -> Result<Shared> {
         metrics,
         clock,
         places: Arc::default(),
+        unpacking: Arc::new(Semaphore::new(UNPACKING)),
     })
 }
 
@@ -153,6 +155,9 @@ fn create_data_dir(path: &Path) -> Result<()> {
         )
     })
 }
+
+/// Archives that are unpacked for clients at a time; each may take 32 MiB and its answer a third more.
+const UNPACKING: usize = 8;
 
 /// Puts the sample charts of the quick start where its configuration expects them.
 fn unpack_samples(data_dir: &Path) -> Result<()> {

@@ -16,6 +16,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use self::holdings::{Held, Holdings};
@@ -52,6 +53,8 @@ pub struct Shared {
     pub clock: Clock,
     /// The buckets of hosted stores.
     pub places: Arc<Places>,
+    /// One permit for each archive that is unpacked for a client, and so a bound on the memory that this takes.
+    pub unpacking: Arc<Semaphore>,
 }
 
 /// Upstreams by name.
@@ -235,10 +238,12 @@ impl Gateway {
         rights
             .check_rate(identity, address, name.label())
             .inspect_err(|_| self.shared.metrics.rate_limited(rights.path().label()))?;
-        match pattern {
-            Some((pattern, name)) => self.instance(pattern, &name, action).await,
-            None => Ok(rights.clone()),
-        }
+        let tenant = match pattern {
+            Some((pattern, name)) => self.instance(pattern, &name, action).await?,
+            None => rights.clone(),
+        };
+        tenant.note_use();
+        Ok(tenant)
     }
 
     /// The gate of what belongs to no repository in the ChartMuseum service, such as its welcome page: the one tenant's rules

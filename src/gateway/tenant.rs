@@ -189,6 +189,13 @@ impl Tenant {
         &self.charts
     }
 
+    /// Takes note that somebody uses it.
+    pub(super) fn note_use(&self) {
+        if let Some(held) = &self.held {
+            held.store.note_use();
+        }
+    }
+
     /// Makes the next read show what was stored or removed here, whichever configuration answers it.
     ///
     /// To be awaited after each write, before it is acknowledged.

@@ -257,7 +257,7 @@ fn login(config: &Swift) -> Option<Login> {
         .or_else(|| variable("OS_PASSWORD").map(Secret::new));
     if let Some(url) = url {
         let url = with_scheme(url.trim_end_matches('/'));
-        if url.ends_with("/v1.0") || url.ends_with("/v1") {
+        if is_v1(&url) {
             let (user, key) = user.zip(password)?;
             return Some(Login::V1 { url, user, key });
         }
@@ -278,6 +278,12 @@ fn login(config: &Swift) -> Option<Login> {
         user: variable("ST_USER")?,
         key: Secret::new(variable("ST_KEY")?),
     })
+}
+
+/// Whether a login URL is that of Swift's own service, as Swift and Ceph's gateway call it, and not Keystone's.
+fn is_v1(url: &str) -> bool {
+    let last = url.rsplit('/').next().unwrap_or_default();
+    matches!(last, "v1.0" | "v1" | "1.0" | "auth")
 }
 
 /// Keystone's `identity`.

@@ -1,13 +1,14 @@
 //! One server of charts in a process: ours (`chartgate chartmuseum`) or the real ChartMuseum, started with the same flags.
 
 use std::io::{BufRead as _, BufReader};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::support::http::{Call, Reply};
+use crate::support::port::Port;
 use crate::support::{pause, tools};
 
 /// Long enough for a debug build on a busy machine.
@@ -81,6 +82,7 @@ pub(crate) struct Program {
     /// Where clients go.
     pub(crate) http: SocketAddr,
     log: Arc<Mutex<String>>,
+    _port: Port,
 }
 
 impl Program {
@@ -96,7 +98,8 @@ impl Program {
     /// Starts it with all of its flags but the port, and these environment variables; waits until it listens.
     #[track_caller]
     pub(crate) fn start(which: &Which, flags: &[&str], environment: &[(&str, &str)]) -> Self {
-        let http = free_port();
+        let reserved = Port::reserve();
+        let http = reserved.address;
         let port = http.port().to_string();
         let mut all = vec!["--port", &port, "--listen-host", "127.0.0.1"];
         all.extend_from_slice(flags);
@@ -117,6 +120,7 @@ impl Program {
             child: Some(child),
             http,
             log,
+            _port: reserved,
         };
         program.wait_listening();
         program
@@ -217,11 +221,4 @@ fn keep_lines(pipe: impl std::io::Read + Send + 'static, log: &Arc<Mutex<String>
             log.push('\n');
         }
     });
-}
-
-/// A loopback address that was free a moment ago.
-fn free_port() -> SocketAddr {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .and_then(|listener| listener.local_addr())
-        .expect("a free port")
 }

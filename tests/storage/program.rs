@@ -10,7 +10,7 @@ use crate::support::fake::{FakeHelm, FakeS3, On};
 use crate::support::gateway::Gateway;
 use crate::support::http::Call;
 use crate::support::stores::{BUCKET, Store};
-use crate::support::until;
+use crate::support::{pause, until};
 
 fn config(endpoint: &str) -> Value {
     json!({
@@ -110,6 +110,41 @@ fn a_gateway_on_minio() {
     assert_eq!(entries(&after), entries(&before));
 }
 
+/// Whoever asks for many charts at once costs a bounded amount of memory.
+#[test]
+fn few_archives_are_unpacked_at_a_time() {
+    const FEW: usize = 8;
+    let s3 = (0..2 * FEW)
+        .fold(FakeS3::new(BUCKET).credentials("minio-user"), |s3, at| {
+            s3.chart("museum/acme/team", "app", &format!("1.0.{at}"))
+        })
+        .run();
+    let gateway = Gateway::start(config(&s3.url()));
+    until("all versions", Duration::from_secs(20), || {
+        (versions(&gateway, "app").len() == 2 * FEW).then_some(())
+    });
+    s3.forget();
+    let hold = s3.hold(On::Archives);
+    std::thread::scope(|scope| {
+        for at in 0..2 * FEW {
+            let gateway = &gateway;
+            scope.spawn(move || {
+                let path = format!("/api/acme/team/charts/app/1.0.{at}/templates");
+                gateway.get(&path).expect(200)
+            });
+        }
+        until("the first of them", Duration::from_secs(20), || {
+            (s3.count(&On::Archives) >= FEW).then_some(())
+        });
+        // Time for the others, if they were let in.
+        pause(Duration::from_millis(300));
+        let count = s3.count(&On::Archives);
+        hold.release();
+        assert_eq!(count, FEW);
+    });
+    assert_eq!(s3.count(&On::Archives), 2 * FEW);
+}
+
 #[test]
 fn a_gateway_without_its_bucket() {
     let s3 = FakeS3::new(BUCKET)
@@ -141,7 +176,8 @@ fn a_gateway_without_its_bucket() {
 
     s3.heal();
     gateway.wait_all_ready();
-    until("both members", Duration::from_secs(20), || {
+    // An upstream that failed twice on a busy machine is asked again after 5 and 10 s, besides what the attempts took.
+    until("both members", Duration::from_secs(90), || {
         (versions(&gateway, "web").len() == 1).then_some(())
     });
     assert_eq!(

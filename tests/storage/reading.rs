@@ -171,7 +171,11 @@ async fn nonsense_costs_one_request_in_a_while() {
     let ground = Ground::fake(&s3);
     let store = ground.look("team").await;
     s3.forget();
+    // Time stands still. Paused time jumps to the next timeout whenever everybody waits for the socket, save while something
+    // blocks.
     tokio::time::pause();
+    let (moving, standing) = std::sync::mpsc::channel::<()>();
+    let standstill = tokio::task::spawn_blocking(move || standing.recv());
     for name in ["nonsense-1.0.0.tgz", "nonsense-1.0.0.tgz.prov"] {
         for _ in 0..10 {
             let error = bytes_of(&store, name).await.expect_err("nothing");
@@ -179,6 +183,8 @@ async fn nonsense_costs_one_request_in_a_while() {
         }
     }
     assert_eq!(s3.total(), 2);
+    drop(moving);
+    let _ = standstill.await.expect("no panic");
     tokio::time::resume();
     put(&store, &plain("nonsense", "1.0.0"), Denied)
         .await

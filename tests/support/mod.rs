@@ -5,6 +5,7 @@ pub(crate) mod corpus;
 pub(crate) mod fake;
 pub(crate) mod gateway;
 pub(crate) mod http;
+pub(crate) mod port;
 pub(crate) mod stores;
 pub(crate) mod tools;
 

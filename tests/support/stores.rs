@@ -4,7 +4,7 @@
 
 #![allow(dead_code, reason = "a kit: not every part is in use at every moment")]
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 use super::fake::Authority;
 use super::http::Call;
+use super::port::Port;
 use super::{tools, until};
 
 /// The bucket that every store here has.
@@ -23,7 +24,7 @@ pub(crate) const BUCKET: &str = "charts";
 #[derive(Debug)]
 pub(crate) struct Store {
     child: Child,
-    port: u16,
+    port: Port,
     folder: TempDir,
     /// How to reach it, with the right credentials and an empty prefix.
     pub(crate) config: ObjectStore,
@@ -171,7 +172,8 @@ impl Store {
 
     fn start(make: impl FnOnce(u16, &Path) -> (Command, Service)) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let port = free_port();
+        let reserved = Port::reserve();
+        let port = reserved.address.port();
         let (mut command, service) = make(port, folder.path());
         let child = command
             .current_dir(folder.path())
@@ -187,7 +189,7 @@ impl Store {
         };
         Self {
             child,
-            port,
+            port: reserved,
             folder,
             config,
         }
@@ -211,7 +213,7 @@ impl Store {
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
-        ([127, 0, 0, 1], self.port).into()
+        self.port.address
     }
 
     pub(crate) fn folder(&self) -> PathBuf {
@@ -243,7 +245,7 @@ impl Drop for Store {
 #[derive(Debug)]
 pub(crate) struct ChartMuseum {
     child: Child,
-    port: u16,
+    port: Port,
     _folder: TempDir,
 }
 
@@ -251,7 +253,8 @@ impl ChartMuseum {
     /// Starts it with these variables and waits until it is healthy.
     pub(crate) fn start(program: &Path, variables: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let port = free_port();
+        let reserved = Port::reserve();
+        let port = reserved.address.port();
         let child = Command::new(program)
             .current_dir(folder.path())
             .envs(variables.iter().copied())
@@ -263,7 +266,7 @@ impl ChartMuseum {
             .expect("chartmuseum starts");
         let museum = Self {
             child,
-            port,
+            port: reserved,
             _folder: folder,
         };
         until("a healthy ChartMuseum", PATIENCE, || {
@@ -274,7 +277,7 @@ impl ChartMuseum {
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
-        ([127, 0, 0, 1], self.port).into()
+        self.port.address
     }
 }
 
@@ -305,12 +308,6 @@ pub(crate) fn s3(endpoint: &str) -> Service {
         path_style: true,
         ..S3::default()
     })
-}
-
-/// A port that nobody listens on.
-pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
-    listener.local_addr().expect("bound").port()
 }
 
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -4,7 +4,7 @@ use std::io::{self, Read};
 
 use bytes::{Buf as _, Bytes};
 use serde::Serialize;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 
 use super::read::resolve;
 use crate::api::charts::published;
@@ -43,11 +43,13 @@ pub(in crate::api) async fn templates(
     name: &str,
     version: &str,
     request: &Request,
+    unpacking: &Semaphore,
 ) -> Result<Response> {
     let package = find(tenant, name, version, "templates").await?;
     if let Some(unchanged) = package.unchanged(request) {
         return Ok(unchanged);
     }
+    let _permit = permit(unpacking).await?;
     let wanted = Wanted {
         path: |path| path == VALUES || path.starts_with("templates/"),
         files: usize::MAX,
@@ -79,11 +81,13 @@ pub(in crate::api) async fn values(
     name: &str,
     version: &str,
     request: &Request,
+    unpacking: &Semaphore,
 ) -> Result<Response> {
     let package = find(tenant, name, version, "values").await?;
     if let Some(unchanged) = package.unchanged(request) {
         return Ok(unchanged);
     }
+    let _permit = permit(unpacking).await?;
     let wanted = Wanted {
         path: |path| path == VALUES,
         files: 1,
@@ -97,6 +101,12 @@ pub(in crate::api) async fn values(
     let response = Response::new(StatusCode::OK, Bytes::from(bytes))
         .with_header(header::CONTENT_TYPE, "application/yaml");
     Ok(package.describe(response))
+}
+
+/// The turn to unpack an archive, to be held until the answer is made. Cancel-safe.
+async fn permit(unpacking: &Semaphore) -> Result<SemaphorePermit<'_>> {
+    let permit = unpacking.acquire().await;
+    permit.map_err(|error| Error::internal("no chart is looked into any more", error))
 }
 
 /// The archive that a request is about.

@@ -8,8 +8,9 @@
 //! ```
 //!
 //! Folders inside are other tenants' and are not looked at. The unpublished files lie in the tenant's own folder, because a
-//! tenant may be a volume of its own and only files of one volume can be published by linking. Symbolic links are never
-//! followed: they could lead out of the folder. The folder itself may be one.
+//! tenant may be a volume of its own and only files of one volume can be published by linking; before there is such a folder
+//! they lie in the nearest one above it, so that an upload that is refused makes none. Symbolic links are never followed: they
+//! could lead out of the folder. The folder itself, and those above it, may be some.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -30,7 +31,6 @@ use crate::object::Stamp;
 pub(super) struct Folder {
     root: PathBuf,
     path: PathBuf,
-    scratch: Scratches,
     /// The file system that it is on, once it was seen.
     device: OnceLock<u64>,
 }
@@ -61,21 +61,38 @@ impl Folder {
             "" => root.to_owned(),
             tenant => root.join(tenant),
         };
-        let scratch = Scratches::open(path.join(".chartgate").join("tmp"));
-        Self {
+        let this = Self {
             root: root.to_owned(),
             path,
-            scratch,
             device: OnceLock::new(),
+        };
+        if let Ok(place) = this.nearest() {
+            Scratches::among(place).sweep();
         }
+        this
     }
 
-    /// A new, empty, locked file that nobody sees, on the same volume. Makes the folder if it is missing.
+    /// A new, empty, locked file that nobody sees, on the same volume. Does not make the folder.
+    ///
+    /// Errors: `NotADirectory` where a file lies in its place.
     pub(super) fn scratch_file(&self) -> io::Result<Scratch> {
-        if self.device.get().is_none() {
-            self.make()?;
+        Scratches::among(self.nearest()?).file()
+    }
+
+    /// The folder, or the nearest one above it that exists; the root if none does.
+    fn nearest(&self) -> io::Result<&Path> {
+        for place in self.path.ancestors() {
+            match fs::metadata(place) {
+                Ok(metadata) if metadata.is_dir() => return Ok(place),
+                Ok(_) => return Err(io::ErrorKind::NotADirectory.into()),
+                Err(error) if is_absent(&error) => {}
+                Err(error) => return Err(error),
+            }
+            if place == self.root {
+                break;
+            }
         }
-        self.scratch.file()
+        Ok(&self.root)
     }
 
     /// Makes the folder. It and those above it must survive a crash, like the files that will be in them.
@@ -98,7 +115,18 @@ impl Folder {
 
     /// Whether the folder is not there and never was: then there is nothing in it, and nothing is wrong.
     fn is_unborn(&self, error: &io::Error) -> bool {
-        error.kind() == io::ErrorKind::NotFound && self.device.get().is_none()
+        is_absent(error) && self.device.get().is_none()
+    }
+
+    /// Gives a file its place, in a folder that is made if it is missing.
+    fn in_place(&self, place: impl Fn() -> io::Result<()>) -> io::Result<()> {
+        match place() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.make()?;
+                place()
+            }
+            placed => placed,
+        }
     }
 
     /// The packages in the folder, unread. An error if the folder is gone or its volume is not mounted any more, because an
@@ -107,6 +135,10 @@ impl Folder {
         let cannot = |error| Error::internal("the hosted folder cannot be listed", error);
         let metadata = match fs::metadata(&self.path) {
             Err(error) if self.is_unborn(&error) => return Ok(Vec::new()),
+            // A file among the packages of the repository above, say: nobody could put anything into it.
+            Ok(metadata) if !metadata.is_dir() && self.device.get().is_none() => {
+                return Ok(Vec::new());
+            }
             found => found.map_err(cannot)?,
         };
         if !self.see(&metadata) {
@@ -159,7 +191,7 @@ impl Folder {
     pub(super) fn stamp(&self, name: &str) -> io::Result<Option<Stamp>> {
         match fs::symlink_metadata(self.path.join(name)) {
             Ok(metadata) => Ok(Some(stamp_of(&metadata))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) if is_absent(&error) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -172,7 +204,7 @@ impl Folder {
             .open(self.path.join(name));
         let file = match file {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if is_absent(&error) => return Ok(None),
             Err(error) if error.raw_os_error() == Some(libc::ELOOP) => return Err(not_a_file()),
             Err(error) => return Err(error),
         };
@@ -186,7 +218,7 @@ impl Folder {
     /// Gives a scratch file a name that must be free; `AlreadyExists` otherwise, also for all but one of several at a time.
     pub(super) fn publish_new(&self, scratch: &Path, name: &str) -> io::Result<()> {
         let target = self.path.join(name);
-        match fs::hard_link(scratch, &target) {
+        self.in_place(|| match fs::hard_link(scratch, &target) {
             Err(error)
                 if matches!(
                     error.raw_os_error(),
@@ -200,19 +232,20 @@ impl Folder {
                 fs::rename(scratch, &target)
             }
             other => other,
-        }
+        })
     }
 
     /// Gives a scratch file a name, whatever had it before.
     pub(super) fn publish_over(&self, scratch: &Path, name: &str) -> io::Result<()> {
-        fs::rename(scratch, self.path.join(name))
+        let target = self.path.join(name);
+        self.in_place(|| fs::rename(scratch, &target))
     }
 
     /// Removes a file; whether there was one.
     pub(super) fn remove(&self, name: &str) -> io::Result<bool> {
         match fs::remove_file(self.path.join(name)) {
             Ok(()) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) if is_absent(&error) => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -221,6 +254,14 @@ impl Folder {
     pub(super) fn sync(&self) -> io::Result<()> {
         sync_folder(&self.path)
     }
+}
+
+/// Whether there is nothing of a name, be it because something on the way to it is no folder.
+fn is_absent(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
 }
 
 /// Makes the names in a folder durable.

@@ -10,6 +10,7 @@ mod deliver;
 mod edits;
 mod evict;
 mod folder;
+mod interest;
 mod listing;
 mod package;
 mod place;
@@ -37,6 +38,7 @@ use tokio::sync::watch as channel;
 use self::catalog::{Catalog, Change};
 use self::edits::Edits;
 use self::folder::Folder;
+use self::interest::Interest;
 use self::package::Record;
 use self::place::Place;
 use self::scratch::Scratches;
@@ -78,6 +80,7 @@ pub struct Hosted {
     keeper: Keeper,
     sightings: Mutex<rescan::Sightings>,
     sight: Sight,
+    interest: Interest,
     /// One listing of a bucket at a time.
     listing: tokio::sync::Mutex<()>,
     refresh: Duration,
@@ -155,6 +158,7 @@ impl Hosted {
             keeper: opened.keeper,
             sightings: Mutex::default(),
             sight: opened.sight,
+            interest: Interest::new(),
             listing: tokio::sync::Mutex::default(),
             refresh: store.refresh,
             tolerance: SignedDuration::try_from(store.timestamp_tolerance)
@@ -169,6 +173,12 @@ impl Hosted {
     /// The tenant whose charts these are.
     pub fn tenant(&self) -> &TenantPath {
         &self.tenant
+    }
+
+    /// Takes note that somebody asks for what is here, to be told at every request: the less a folder is asked for, the less
+    /// often [`Hosted::watch`] looks at it. Where it did not for long, it does now, beside the request.
+    pub fn note_use(&self) {
+        self.interest.note();
     }
 
     /// The index as it is now.

@@ -9,48 +9,80 @@ use std::path::{Path, PathBuf};
 
 /// A folder of such files. It need not exist before the first one does.
 #[derive(Clone, Debug)]
-pub(super) struct Scratches(PathBuf);
+pub(super) struct Scratches {
+    path: PathBuf,
+    presence: Presence,
+}
+
+/// Whether the folder may be seen when there is nothing in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Presence {
+    /// It is our own.
+    Lasting,
+    /// It lies among the files of others and goes with the last file, together with the folder around it.
+    Passing,
+}
 
 /// One of them, locked as long as this lives, removed at the end unless it was renamed.
 #[derive(Debug)]
 pub(super) struct Scratch {
     path: PathBuf,
     pub(super) file: File,
+    folder: Scratches,
 }
 
 impl Scratches {
     /// The folder at `path`, rid of files that no living process holds. Blocking.
     pub(super) fn open(path: PathBuf) -> Self {
-        let this = Self(path);
+        let this = Self {
+            path,
+            presence: Presence::Lasting,
+        };
         this.sweep();
         this
     }
 
+    /// The folder `.chartgate/tmp` among the files of `place`, which is there only while it is needed.
+    pub(super) fn among(place: &Path) -> Self {
+        Self {
+            path: place.join(".chartgate").join("tmp"),
+            presence: Presence::Passing,
+        }
+    }
+
     /// A new, empty, locked file. Blocking.
     pub(super) fn file(&self) -> io::Result<Scratch> {
-        for _ in 0..16 {
-            fs::create_dir_all(&self.0)?;
+        for _ in 0..ATTEMPTS {
             let mut random = [0_u8; 12];
             getrandom::fill(&mut random).map_err(io::Error::other)?;
             let name: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-            let path = self.0.join(name);
-            let file = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create_new(true)
-                .open(&path)?;
+            let path = self.path.join(name);
+            let created = fs::create_dir_all(&self.path).and_then(|()| {
+                OpenOptions::new()
+                    .read(true)
+                    .write(true)
+                    .create_new(true)
+                    .open(&path)
+            });
+            let file = match created {
+                // The end of another upload took the folder away between two of the calls.
+                Err(error) if is_gone(&error) => continue,
+                created => created?,
+            };
             // File systems without locks lose nothing but the early sweep.
             let _ = file.try_lock();
             // Another process may have swept it away between the two calls.
             if file.metadata()?.nlink() > 0 {
-                return Ok(Scratch { path, file });
+                let folder = self.clone();
+                return Ok(Scratch { path, file, folder });
             }
         }
         Err(io::Error::other("every new file was removed at once"))
     }
 
-    fn sweep(&self) {
-        let Ok(entries) = fs::read_dir(&self.0) else {
+    /// Removes files that no living process holds. Blocking.
+    pub(super) fn sweep(&self) {
+        let Ok(entries) = fs::read_dir(&self.path) else {
             return;
         };
         for path in entries.flatten().map(|entry| entry.path()) {
@@ -70,6 +102,14 @@ impl Scratches {
                 tracing::warn!(path = %path.display(), %error, "an unfinished upload cannot be removed");
             }
         }
+        self.leave();
+    }
+
+    /// Removes the folder where it should not be seen. It stays as long as there is something in it.
+    fn leave(&self) {
+        if self.presence == Presence::Passing && fs::remove_dir(&self.path).is_ok() {
+            let _ = self.path.parent().map(fs::remove_dir);
+        }
     }
 }
 
@@ -88,5 +128,39 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         // After a rename there is nothing of this name; anything else is swept at the next start.
         let _ = fs::remove_file(&self.path);
+        self.folder.leave();
+    }
+}
+
+/// What is said of a folder that somebody removes while it is made.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists
+    )
+}
+
+/// More often than this nobody else is just in between.
+const ATTEMPTS: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_folder_among_others_files_comes_and_goes_under_many_uploads() {
+        let place = tempfile::tempdir().expect("a folder");
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..200 {
+                        let scratch = Scratches::among(place.path()).file().expect("a file");
+                        assert!(scratch.path().exists());
+                    }
+                });
+            }
+        });
+        let left = fs::read_dir(place.path()).expect("a folder").count();
+        assert_eq!(left, 0);
     }
 }

@@ -101,5 +101,11 @@ pub(super) fn cannot_store(error: std::io::Error) -> Error {
         )
         .with_source(error);
     }
+    if error.kind() == std::io::ErrorKind::NotADirectory {
+        return Error::invalid(
+            "no repository can have this name: the store holds a file where its folder would be; push to another one",
+        )
+        .with_source(error);
+    }
     Error::internal("the hosted store cannot be written", error)
 }

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::Instant;
 
 use super::folder::Folder;
 use super::place::Place;
@@ -16,7 +16,8 @@ impl Hosted {
     /// Keeps the index up to date with the place until `shutdown` completes, and saves the state from time to time and at the
     /// end.
     ///
-    /// A folder is looked at thoroughly at once, then `every` so often and thoroughly every few minutes. A bucket is listed at
+    /// A folder is looked at thoroughly at once, then `every` so often and thoroughly every few minutes; where nobody has asked
+    /// for a while ([`Hosted::note_use`]) seldom, and when somebody asks. A bucket is listed at
     /// once and then as often as `store.refresh` says (zero: no more); again soon after a listing that failed.
     pub async fn watch(self: Arc<Self>, every: Duration, shutdown: impl Future<Output = ()>) {
         tokio::select! {
@@ -29,12 +30,9 @@ impl Hosted {
     }
 
     async fn keep_looking(self: &Arc<Self>, every: Duration) {
-        let mut ticks = tokio::time::interval(every);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut looks = Schedule::new(&self.place, self.refresh);
         let (mut trouble, mut unsaved) = (Trouble::default(), Trouble::default());
         loop {
-            ticks.tick().await;
             let looked = match &self.place {
                 _ if looks.is_due() => {
                     let looked = self.rescan(Depth::Files).await;
@@ -58,6 +56,7 @@ impl Hosted {
                     || tracing::info!(tenant.name = %self.tenant, "the state of the hosted store can be saved again"),
                 );
             }
+            self.interest.rest(every).await;
         }
     }
 
