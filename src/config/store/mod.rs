@@ -14,7 +14,7 @@ pub struct Store {
     /// Where the packages lie.
     pub place: Place,
     /// How often a bucket is listed for what others put there or removed (`refresh`). Default 1 min; zero: only at the start.
-    /// A folder is looked at every second, whatever this says.
+    /// A folder is looked at every second while somebody uses it, whatever this says.
     pub refresh: Duration,
     /// How much later than known a file may say it was written and still count as the same (`timestamp_tolerance`).
     /// Default zero.
