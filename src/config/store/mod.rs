@@ -19,7 +19,7 @@ pub struct Store {
     /// How much later than known a file may say it was written and still count as the same (`timestamp_tolerance`).
     /// Default zero.
     pub timestamp_tolerance: Duration,
-    /// How many packages are read at a time while indexing (`readers`); zero: as many as there are cores, at most 8.
+    /// How many packages are read at a time while indexing (`readers`); zero: 8, on machines with more cores as many, at most 16.
     pub readers: usize,
 }
 

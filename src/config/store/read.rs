@@ -71,7 +71,7 @@ pub(in crate::config) fn read(value: Option<Value<'_>>, data_dir: &Path) -> Stor
     let timestamp_tolerance = section.duration("timestamp_tolerance", default.timestamp_tolerance);
     let readers = section.parsed_or("readers", default.readers, |text| match text.parse() {
         Ok(readers @ 0..=256) => Ok(readers),
-        _ => Err("write a number from 1 to 256, or 0 for as many as there are cores".into()),
+        _ => Err("write a number from 1 to 256, or 0 for 8 to 16, by the number of cores".into()),
     });
     section.finish();
     Store {
