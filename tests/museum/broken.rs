@@ -40,6 +40,12 @@ fn what_is_no_archive_is_refused() {
         "gzip: invalid header",
     );
     refused(&pair, None, b"\x1f\x8b", "unexpected EOF");
+    refused(
+        &pair,
+        Some(&SHORT_NONSENSE),
+        b"no gzip",
+        "gzip: invalid header",
+    );
     let whole = package("x", "1.0.0");
     refused(&pair, None, &whole[..whole.len() / 2], "unexpected EOF");
     // Behind the last byte of the archive ChartMuseum does not look.
@@ -213,7 +219,7 @@ fn the_other_files_of_a_chart_must_be_readable_too() {
         &sub.build(),
         "chart.metadata.version is required",
     );
-    let sub = Package::of(CHART).file("charts/sub.tgz", "no gzip");
+    let sub = Package::of(CHART).file("charts/sub.tgz", "this is no gzip");
     refused(&pair, Some(&SUBCHARTS_ARE_CALLED_SO), &sub.build(), "sub");
     let sub = Package::of(CHART).file("charts/sub/values.yaml", "a: 1\n");
     refused(

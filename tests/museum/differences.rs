@@ -235,14 +235,6 @@ pub(crate) static TYPE_OF_SCRIPTS: Difference = Difference {
     applies: Applies::Always,
 };
 
-/// Files below `/static` that are not there.
-pub(crate) static MISSING_STATIC_FILE: Difference = Difference {
-    name: "a missing static file answers as a missing route",
-    why: "one text for all routes",
-    theirs: Theirs::Answers(&[(404, "404 page not found")]),
-    applies: Applies::Always,
-};
-
 /// CORS on a 401.
 pub(crate) static CORS_ON_ERRORS: Difference = Difference {
     name: "CORS covers errors",
@@ -382,5 +374,13 @@ pub(crate) static BROKEN_IS_NOT_SERVED: Difference = Difference {
     name: "what is no chart is not served as one",
     why: "nobody could install it; the log and the tenant's report say what is wrong with it",
     theirs: Theirs::Answers(&[(200, "this is no gzip")]),
+    applies: Applies::Always,
+};
+
+/// Less than ten bytes that are no gzip.
+pub(crate) static SHORT_NONSENSE: Difference = Difference {
+    name: "a few bytes that do not begin like gzip are called so",
+    why: "ChartMuseum reads ten bytes before it looks at the first, and says that they end early",
+    theirs: Theirs::Answers(&[(400, "unexpected EOF"), (500, "unexpected EOF")]),
     applies: Applies::Always,
 };

@@ -166,7 +166,8 @@ fn a_push_at_the_limit_loses_nothing_else() {
 
     // A refused push evicts nothing, and a form with its provenance file is one version.
     let pair = Pair::newer(aged, &["--per-chart-limit", "3"]);
-    pair.send(&post("/api/charts").body("nonsense")).expect(400);
+    pair.send(&post("/api/charts").body("this is nonsense"))
+        .expect(400);
     pair.send(&post("/api/charts").body(package("aged", "0.3.0")))
         .expect(409);
     assert_eq!(super::pair::stored(&pair.folder()).len(), 4);
