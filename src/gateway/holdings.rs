@@ -110,7 +110,7 @@ impl Held {
 
     /// Whether nothing is kept here, as far as is known.
     pub(super) fn is_vacant(&self) -> bool {
-        is_vacant(&self.store)
+        self.store.is_empty()
     }
 }
 
@@ -128,10 +128,6 @@ impl Holding {
             warn!(error = %error.chain(), "cannot save the state of a hosted store; the next start reads it again: {error}");
         }
     }
-}
-
-fn is_vacant(store: &Hosted) -> bool {
-    store.versions() == 0 && store.problems().is_empty()
 }
 
 impl Slot for Holding {
