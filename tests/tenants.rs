@@ -244,20 +244,30 @@ fn names_that_nobody_uses_leave_nothing_behind() {
     }
     std::fs::write(hosted(&gateway).join("name200"), "a file").expect("written");
     ask(0, 201);
-    let metrics = gateway.admin("/metrics").text();
+    let counted = |metrics: &str| -> Option<u32> {
+        let line = metrics.lines().find(|line| {
+            [
+                "chartgate_requests_total{",
+                "tenant=\"*\"",
+                "route=\"index\"",
+                "code=\"200\"",
+            ]
+            .iter()
+            .all(|part| line.contains(part))
+        });
+        line?.rsplit(' ').next()?.parse().ok()
+    };
+    // A request is counted when its answer has been sent, which its client may know a moment earlier.
+    let metrics = until(
+        "the last request to be counted",
+        Duration::from_secs(20),
+        || {
+            let metrics = gateway.admin("/metrics").text();
+            (counted(&metrics) >= Some(3_401)).then_some(metrics)
+        },
+    );
+    assert_eq!(counted(&metrics), Some(3_401), "{metrics}");
     assert!(!metrics.contains("name1"), "{metrics}");
-    let counted = metrics.lines().find(|line| {
-        [
-            "chartgate_requests_total{",
-            "tenant=\"*\"",
-            "route=\"index\"",
-            "code=\"200\"",
-        ]
-        .iter()
-        .all(|part| line.contains(part))
-    });
-    let counted = counted.and_then(|line| line.rsplit(' ').next()?.parse().ok());
-    assert_eq!(counted, Some(3_401), "{metrics}");
     assert!(metrics.contains("chartgate_index_versions{tenant=\"real\"} 1"));
     assert!(metrics.contains("chartmuseum_chart_versions_served_total{repo=\"real\"} 1"));
     // Refused uploads of unknown names leave nothing either.
