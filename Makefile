@@ -1,6 +1,7 @@
 # make test    installs the real clients and servers that the tests need, then runs every test
-# make tools   only installs them
+# make tools   only installs them: needs go, npm and, for servers that are missing, apt-get
 # make bench   figures against nginx and raw upstreams, as a table for benches/README.md
+# make bench-museum   the same against ChartMuseum 0.13.1, or the program that CHARTGATE_CHARTMUSEUM names
 
 SHELL := /bin/bash
 CARGO_TARGET_DIR ?= target
@@ -13,15 +14,22 @@ HELM4 := v4.2.4
 CRANE := v0.22.1
 DISTRIBUTION := v3.1.2
 ORAS := v1.3.1
+MINIO := v0.0.0-20260212201848-7aac2a2c5b7c
+FAKE_GCS := v1.56.1
+AZURITE := 3.35.0
+CM_PUSH := 0.10.4
+CHARTMUSEUM := 0.13.1
 
-.PHONY: test tools bench
+.PHONY: test tools bench bench-museum
 
 test: tools
 	CHARTGATE_TOOLS=1 CHARTGATE_TOOLS_DIR=$(TOOLS) cargo test --locked --lib --test main
 
 tools: $(TOOLS)/helm-$(HELM3)/helm $(TOOLS)/helm-$(HELM4)/helm \
-		$(TOOLS)/crane-$(CRANE)/crane $(TOOLS)/distribution-$(DISTRIBUTION)/registry $(TOOLS)/oras-$(ORAS)/oras
-	@tests/install-servers redis-server
+		$(TOOLS)/crane-$(CRANE)/crane $(TOOLS)/distribution-$(DISTRIBUTION)/registry $(TOOLS)/oras-$(ORAS)/oras \
+		$(TOOLS)/minio/.$(MINIO) $(TOOLS)/fake-gcs-server/.$(FAKE_GCS) $(TOOLS)/azurite/.$(AZURITE) \
+		$(TOOLS)/cm-push/.$(CM_PUSH) $(TOOLS)/chartmuseum-$(CHARTMUSEUM)/chartmuseum
+	@tests/install-servers redis-server etcd
 	@ln -sfn helm-$(HELM3) $(TOOLS)/helm3
 	@ln -sfn helm-$(HELM4) $(TOOLS)/helm4
 	@ln -sfn crane-$(CRANE) $(TOOLS)/crane
@@ -51,7 +59,41 @@ $(TOOLS)/oras-v%/oras:
 	printf '//go:build tools\n\npackage tools\n\nimport _ "oras.land/oras/cmd/oras"\n' > $(@D)/module/tools.go
 	cd $(@D)/module && GOFLAGS=-trimpath go build -mod=mod -o $@ oras.land/oras/cmd/oras
 
+# The empty file named after the version says which one lies beside it.
+$(TOOLS)/minio/.$(MINIO):
+	mkdir -p $(@D)
+	GOBIN=$(@D) GOFLAGS=-trimpath go install github.com/minio/minio@$(MINIO)
+	touch $@
+
+$(TOOLS)/fake-gcs-server/.$(FAKE_GCS):
+	mkdir -p $(@D)
+	GOBIN=$(@D) GOFLAGS=-trimpath go install github.com/fsouza/fake-gcs-server@$(FAKE_GCS)
+	touch $@
+
+$(TOOLS)/azurite/.$(AZURITE):
+	mkdir -p $(@D)
+	npm install --prefix $(@D) --no-audit --no-fund --save-exact azurite@$(AZURITE)
+	touch $@
+
+$(TOOLS)/cm-push/.$(CM_PUSH):
+	$(call go-build,tests/tools/cm-push,github.com/chartmuseum/helm-push/cmd/helm-cm-push,$(@D)/helm-cm-push)
+	touch $@
+
+$(TOOLS)/chartmuseum-$(CHARTMUSEUM)/chartmuseum:
+	$(call go-build,tests/tools/chartmuseum,helm.sh/chartmuseum/cmd/chartmuseum,$@)
+
+# $(call go-build,folder of a go.mod,package,program). In a copy, because building writes go.sum.
+define go-build
+	mkdir -p $(dir $3)
+	copy=$$(mktemp -d) && trap 'rm -rf "$$copy"' EXIT && cp $1/go.mod "$$copy" && cd "$$copy" && \
+		GOFLAGS=-trimpath go build -mod=mod -buildvcs=false -o $3 $2
+endef
+
 bench: tools
 	@tests/install-servers nginx wrk
 	cargo build --release --locked
 	CHARTGATE_TOOLS_DIR=$(TOOLS) python3 benches/side_by_side/run.py
+
+bench-museum: tools
+	cargo build --release --locked
+	CHARTGATE_TOOLS_DIR=$(TOOLS) python3 benches/side_by_side/museum.py

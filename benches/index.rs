@@ -98,7 +98,7 @@ fn members(hosted: SourceIndex, upstream: &Arc<SourceIndex>) -> [Member; 2] {
 }
 
 fn merge(members: &[Member], previous: Option<&Snapshot>) -> Snapshot {
-    Snapshot::merge(members, Style::default(), previous, Timestamp::UNIX_EPOCH)
+    Snapshot::merge(members, &Style::default(), previous, Timestamp::UNIX_EPOCH)
 }
 
 /// Resident memory now and at its highest, in MB.

@@ -2,14 +2,15 @@
 //!
 //! The map, lowest layer first; modules use lower layers only (`tests/tidy.rs` keeps it so):
 //!
-//! 0. vocabulary, no I/O: [`error`] [`clock`] [`names`] [`digest`] [`http`] [`chart`] [`index`] [`oci`] [`config`]
-//! 1. mechanisms: [`metrics`] [`net`] [`upstream`] [`cache`] [`store`]
+//! 0. vocabulary, no I/O: [`error`] [`clock`] [`base64`] [`names`] [`digest`] [`http`] [`chart`] [`index`] [`oci`] [`config`]
+//! 1. mechanisms: [`metrics`] [`net`] [`object`] [`upstream`] [`cache`] [`store`]
 //! 2. domain: [`auth`] [`limit`] [`repository`] [`gateway`]
 //! 3. protocols: [`api`]
 //! 4. process: [`server`] [`cli`]
 
 pub mod api;
 pub mod auth;
+pub mod base64;
 pub mod cache;
 pub mod chart;
 pub mod cli;
@@ -24,6 +25,7 @@ pub mod limit;
 pub mod metrics;
 pub mod names;
 pub mod net;
+pub mod object;
 pub mod oci;
 pub mod repository;
 pub mod server;

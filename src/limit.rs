@@ -25,7 +25,7 @@ const MAX_CLIENTS: usize = 100_000;
 /// How many requests pass between two counts of the clients.
 const COUNT_EVERY: usize = 1_024;
 
-/// Counts the requests of one tenant. Shared behind an `Arc`.
+/// Counts the requests of one tenant, or of all tenants of one pattern. Shared behind an `Arc`.
 pub struct Limiter {
     by: LimitBy,
     limits: Limits,
@@ -45,7 +45,7 @@ pub struct Key<'a> {
     pub address: Option<IpAddr>,
     /// The client's identity.
     pub identity: &'a Identity,
-    /// The tenant's label, for the message.
+    /// The tenant's label.
     pub tenant: &'a str,
 }
 
@@ -122,11 +122,11 @@ impl Limiter {
 
     fn client(&self, key: Key<'_>) -> u64 {
         let client = match (self.by, key.identity.name()) {
-            (LimitBy::Tenant, _) => Client::Everybody,
+            (LimitBy::Tenant, _) => Client::Tenant(key.tenant),
             (LimitBy::Identity, Some(name)) => Client::Named(key.identity.kind(), name),
             (LimitBy::Identity, None) | (LimitBy::Address, _) => match key.address {
                 Some(address) => Client::At(network(address)),
-                None => Client::Everybody,
+                None => Client::Unknown,
             },
         };
         let hash = self.hasher.hash_one(client);
@@ -162,7 +162,10 @@ impl std::fmt::Debug for Limiter {
 /// Whose allowance a request counts against.
 #[derive(Hash)]
 enum Client<'a> {
-    Everybody,
+    /// Nobody knows where it comes from.
+    Unknown,
+    /// Everybody in one tenant; several share a limiter where they share a pattern.
+    Tenant(&'a str),
     At(IpAddr),
     Named(&'static str, &'a str),
 }

@@ -12,6 +12,9 @@ pub const RESERVED_SEGMENTS: [&str; 8] = [
     "api", "v2", "health", "info", "metrics", "static", "token", "ui",
 ];
 
+/// Where chartgate keeps what is its own among charts; never a tenant.
+const OWN_FOLDER: &str = ".chartgate";
+
 /// A tenant's path: zero or more segments joined by `/`, without a leading or trailing slash. Empty = the root tenant.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TenantPath {
@@ -26,10 +29,7 @@ impl TenantPath {
     pub fn parse(text: &str) -> Result<Self> {
         let path = text.strip_prefix('/').unwrap_or(text);
         if path.is_empty() {
-            return Ok(Self {
-                path: Arc::from(""),
-                label: Arc::from("/"),
-            });
+            return Ok(Self::root());
         }
         for (position, segment) in path.split('/').enumerate() {
             if !is_plain_segment(segment) {
@@ -48,11 +48,43 @@ impl TenantPath {
                 )));
             }
         }
+        Ok(Self::unchecked(path))
+    }
+
+    /// The root tenant's.
+    pub fn root() -> Self {
+        Self::unchecked("")
+    }
+
+    /// Takes a decoded request path, or a configured one with or without a leading slash, as ChartMuseum does: segments may have
+    /// any name but those that could lead out of the place where charts are kept.
+    ///
+    /// Refused: empty and dot segments, separators, control characters, chartgate's own folder in any case, more than 255
+    /// bytes a segment (file systems hold no more) and 1024 in all.
+    pub fn parse_any(text: &str) -> Result<Self> {
+        let path = text.strip_prefix('/').unwrap_or(text);
+        let is_name = |segment: &str| {
+            !matches!(segment, "" | "." | "..")
+                && segment.len() <= 255
+                && !segment.eq_ignore_ascii_case(OWN_FOLDER)
+                && !segment.contains(|c: char| c == '\\' || c.is_control())
+        };
+        if path.len() > 1024 || !(path.is_empty() || path.split('/').all(is_name)) {
+            return Err(Error::invalid(format!(
+                "`{text:.200}` is not the path of a repository"
+            )));
+        }
+        Ok(Self::unchecked(path))
+    }
+
+    fn unchecked(path: &str) -> Self {
         let path: Arc<str> = Arc::from(path);
-        Ok(Self {
-            label: path.clone(),
-            path,
-        })
+        let label = if path.is_empty() {
+            Arc::from("/")
+        } else {
+            path.clone()
+        };
+        Self { path, label }
     }
 
     /// The path without slashes at its ends; empty for the root tenant.
@@ -126,6 +158,11 @@ impl TenantPattern {
     /// The segments before the first `*`.
     pub fn literal(&self) -> impl Iterator<Item = &str> {
         self.0.split('/').take_while(|part| !part.contains('*'))
+    }
+
+    /// Stands for every path that fits, in messages and metrics.
+    pub fn stand_in(&self) -> TenantPath {
+        TenantPath::unchecked(&self.0)
     }
 
     /// How many segments a path has that fits; `None`: any number, from that of the plain segments.
@@ -219,6 +256,68 @@ mod tests {
         );
         for bad in ["api", "v2/x", "-", "a//b", "a/../b", "a/", "a/charts", "ü"] {
             assert!(TenantPath::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn any_name_but_those_that_lead_elsewhere() {
+        for good in [
+            "", "api", "charts", "health", "v2/x", "org 1/ü", "-", "a..b", "...", ".git", "a:b",
+        ] {
+            let path = TenantPath::parse_any(good).expect(good);
+            assert_eq!(path.as_str(), good);
+        }
+        assert_eq!(&**TenantPath::parse_any("/").expect("root").label(), "/");
+        let long = "a".repeat(256);
+        let deep = vec!["abcdefg"; 130].join("/");
+        for bad in [
+            ".",
+            "..",
+            "a/..",
+            "a//b",
+            "a/",
+            "//a",
+            "a\\b",
+            "a\0",
+            "a\nb",
+            ".chartgate",
+            "a/.ChartGate/tmp",
+            &long,
+            &deep,
+        ] {
+            assert!(TenantPath::parse_any(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn patterns_fit_by_depth_and_literal_part() {
+        for (pattern, fits, fits_not) in [
+            ("*", &["a", "api"][..], &["", "a/b"][..]),
+            ("*/*", &["a/b"], &["a", "a/b/c"]),
+            (
+                "team/*",
+                &["team/a"],
+                &["team", "other/a", "team/a/b", "teams/a"],
+            ),
+            (
+                "/team/**",
+                &["team", "team/a", "team/a/b"],
+                &["", "teams", "other"],
+            ),
+            ("**", &["", "a", "a/b/c"], &[]),
+        ] {
+            let pattern = TenantPattern::parse(pattern).expect(pattern);
+            for path in fits {
+                assert!(pattern.fits(path), "{pattern} {path}");
+            }
+            for path in fits_not {
+                assert!(!pattern.fits(path), "{pattern} {path}");
+            }
+        }
+        for bad in [
+            "", "a", "a*", "**/*", "*/a", "a/**/b", "api/*", "a//*", "../*", "*a", "***",
+        ] {
+            assert!(TenantPattern::parse(bad).is_err(), "{bad}");
         }
     }
 

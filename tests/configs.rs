@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chartgate::config::{
-    self, Action, Config, ListenAddress, Mistakes, Source, Subject, UpstreamAuth,
+    self, Action, Challenge, Config, ListenAddress, Mistakes, Place, Secret, Service, Source,
+    Subject, UpstreamAuth,
 };
 
 /// No variable is set.
@@ -50,7 +51,7 @@ fn every_example_loads() {
         }
         loaded += 1;
     }
-    assert!(loaded >= 6, "only {loaded} examples");
+    assert!(loaded >= 9, "only {loaded} examples");
 }
 
 /// `chartgate.yaml` with every key in force, alternatives (`# (or) key:`) excepted.
@@ -84,9 +85,11 @@ fn no_key_is_missing_from_the_commented_file() {
         "client.key",
         "password",
         "users.htpasswd",
+        "tokens.pem",
     ] {
         std::fs::write(folder.path().join(file), "x\n").expect("written");
     }
+    std::fs::create_dir(folder.path().join("web")).expect("made");
     let full = uncommented(&text);
     let config = config::parse(&full, folder.path(), &bare)
         .unwrap_or_else(|mistakes| panic!("{mistakes}\n{full}"));
@@ -299,6 +302,7 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("upstreams: {a: {url: 'https://x/index.yaml'}}\ntenants: {t: {charts: a}}", "upstreams.a.url", "without `index.yaml`"),
     ("cache: {redis: {url: 'http://h'}}", "cache.redis", "`redis+cluster`"),
     ("cache: {redis: {}}", "cache.redis", "`url` is missing"),
+    ("cache: {redis: {url: 'redis://:a@h', password: b}}", "cache.redis", "credentials already"),
     // Files and the environment.
     ("auth: {users_file: missing}", "auth.users_file", "cannot read `/nowhere/missing`"),
     ("server: {https: {listen: ':1', cert_file: c, key_file: k}}", "server.https.key_file", "cannot read `/nowhere/k`"),
@@ -310,16 +314,66 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("tenants: {t: {hosted: true, access: {anonymous: [pul]}}}", "tenants.t.access.anonymous[0]", "did you mean `pull`?"),
     ("tenants: {t: {hosted: true, access: {rules: [{subjects: ci, actions: pull}]}}}", "tenants.t.access.rules[0].subjects", "write `user:NAME`"),
     ("tenants: {t: {hosted: true, access: {rules: [{actions: pull}]}}}", "tenants.t.access.rules[0]", "`subjects` is missing"),
+    // Patterns of tenants, and what ChartMuseum's service needs.
+    ("tenants: {'a/*': {hosted: true}, '/a/*': {hosted: true}}", "tenants./a/*", "fits the same paths as `a/*`"),
+    ("tenants: {'*/a': {hosted: true}}", "tenants.*/a", "one last `**`"),
+    ("tenants: {'**/*': {hosted: true}}", "tenants.**/*", "one last `**`"),
+    ("tenants: {'a*': {hosted: true}}", "tenants.a*", "one last `**`"),
+    ("tenants: {'api/*': {hosted: true}}", "tenants.api/*", "reserved"),
+    ("tenants: {'*': {charts: [], hosted: false, access: {rules: [{subjects: 'user:ci', actions: pull}]}}}", "tenants.*.access.rules", "set `auth.users_file`"),
+    ("tenants: {'*': {}}", "tenants.*", "serves nothing"),
+    ("tenants: {'*': {hosted: true, registries: [x]}}", "tenants.*.registries", "not supported yet"),
+    ("chartmuseum: {strict: true}\ntenants: {acme: {hosted: true}}", "chartmuseum.strict", "exactly one key"),
+    ("chartmuseum: {strict: true}\ntenants: {'a/*': {hosted: true}}", "chartmuseum.strict", "exactly one key"),
+    ("chartmuseum: {strict: true}\ntenants: {/: {hosted: true}, '*': {hosted: true}}", "chartmuseum.strict", "exactly one key"),
+    ("chartmuseum: {strct: true}", "chartmuseum.strct", "did you mean `strict`?"),
+    ("chartmuseum: {chart_field: prov}", "chartmuseum", "are the same"),
+    ("chartmuseum: {chart_field: ''}", "chartmuseum.chart_field", "needs a name"),
+    ("chartmuseum: {cors_origin: 'a b'}", "chartmuseum.cors_origin", "one origin"),
+    ("chartmuseum: {web_folder: missing}", "chartmuseum.web_folder", "is not a folder"),
+    ("chartmuseum: {artifact_hub: {a/../b: x}}", "chartmuseum.artifact_hub.a/../b", "not the path of a repository"),
+    ("chartmuseum: {artifact_hub: {a: ''}}", "chartmuseum.artifact_hub.a", "repository id"),
+    ("tenants: {t: {hosted: {max_objects: -1}}}", "tenants.t.hosted.max_objects", "0 for no limit"),
+    ("tenants: {t: {hosted: {max_versions: many}}}", "tenants.t.hosted.max_versions", "0 for no limit"),
+    ("tenants: {t: {hosted: true, index: {url: charts.example.com}}}", "tenants.t.index.url", "relative URL without a base"),
+    ("tenants: {t: {hosted: true, index: {url: 'https://u:p@h'}}}", "tenants.t.index.url", "without user"),
+    ("server: {context_path: /a b}", "server.context_path", "such as `/helm`"),
+    ("server: {context_path: /a/../b}", "server.context_path", "such as `/helm`"),
+    ("server: {context_path: //a}", "server.context_path", "such as `/helm`"),
+    ("server: {read_timeout: 0}", "server.read_timeout", "more than zero"),
+    ("server: {write_timeout: 5}", "server.write_timeout", "write a duration with its unit"),
+    ("server: {https: {listen: ':1', cert_file: c, key_file: k, client_certificates: required}}", "server.https.client_certificates", "set `client_ca_file`"),
+    ("server: {https: {listen: ':1', cert_file: c, key_file: k, client_certificates: yes}}", "server.https.client_certificates", "`optional`, `required`"),
+    ("auth: {users: {ci: {}}}", "auth.users.ci", "`password_file` is missing"),
+    ("auth: {users: {ci: secret}}", "auth.users.ci", "expected a section"),
+    ("auth: {users: {'a:b': {password: x}}}", "auth.users.a:b", "no `:`"),
+    ("auth: {users: {ci: {password: x, password_file: y}}}", "auth.users.ci.password_file", "contradict"),
+    ("auth: {jwt: [{issuer: x}]}", "auth.jwt[0]", "`public_key_file` is missing"),
+    ("auth: {jwt: {public_key_file: missing}}", "auth.jwt.public_key_file", "cannot read"),
+    ("auth: {challenge: {scheme: digest}}", "auth.challenge.scheme", "`basic`, `bearer`"),
+    ("auth: {challenge: {scheme: bearer, realm: x}}", "auth.challenge", "`service` is missing"),
+    ("auth: {challenge: {service: x}}", "auth.challenge.service", "only `scheme: bearer`"),
+    ("auth: {challenge: {realm: 'a\"b'}}", "auth.challenge.realm", "stands in a header"),
     // Parts of the contract that are still to come are neither ignored nor unknown.
     ("upstreams: {a: {type: oci, url: 'https://x', tag_ttl: 5m}}\ntenants: {t: {charts: a}}", "upstreams.a.type", "not supported yet"),
-    ("upstreams: {a: {type: s3, bucket: x}}\ntenants: {t: {charts: a}}", "upstreams.a.type", "not supported yet"),
+    ("upstreams: {a: {type: s3, bucket: x}}\ntenants: {t: {charts: a}}", "upstreams.a", "`url` is missing"),
+    ("upstreams: {a: {url: 's3://charts/p'}}\ntenants: {t: {charts: a}}", "upstreams.a.url", "say `region`"),
+    ("upstreams: {a: {type: s3, url: 'https://h/charts', region: 'x/y'}}\ntenants: {t: {charts: a}}", "upstreams.a.region", "write a region"),
+    ("upstreams: {a: {type: s3, url: 'https://h/charts', endpoint: minio}}\ntenants: {t: {charts: a}}", "upstreams.a.endpoint", "write the service as"),
+    ("upstreams: {a: {type: s3, url: 'https://h/charts', auth: {access_key_id: k}}}\ntenants: {t: {charts: a}}", "upstreams.a.auth", "needs `secret_access_key_file`"),
+    ("upstreams: {a: {type: s3, url: 'https://h/charts', auth: {secret_access_key: k}}}\ntenants: {t: {charts: a}}", "upstreams.a.auth", "`access_key_id` is missing"),
+    ("upstreams: {a: {type: s3, url: 'https://h/charts', auth: {}}}\ntenants: {t: {charts: a}}", "upstreams.a.auth", "`default_chain: true`"),
+    ("upstreams: {a: {type: s3, url: 'https://h/charts', auth: {access_key_id: k, secret_access_key: s, default_chain: true}}}\ntenants: {t: {charts: a}}", "upstreams.a.auth", "contradict"),
+    ("upstreams: {a: {type: s3, url: 'https://h/charts', auth: {username: k, default_chain: true}}}\ntenants: {t: {charts: a}}", "upstreams.a.auth.username", "a bucket is read with"),
+    ("upstreams: {a: {url: 'https://h/charts', bucket: x}}\ntenants: {t: {charts: a}}", "upstreams.a.bucket", "belongs to upstreams of type `s3`"),
     ("upstreams: {a: {type: git, url: 'https://x'}}\ntenants: {t: {charts: a}}", "upstreams.a.type", "not supported yet"),
     ("upstreams: {a: {url: 'oci://x/y'}}\ntenants: {t: {charts: a}}", "upstreams.a.url", "not supported yet"),
     ("upstreams: {a: {url: 'https://x', hosts: [y]}}\ntenants: {t: {charts: a}}", "upstreams.a.hosts", "not supported yet"),
     ("upstreams: {a: {url: 'https://x', charts: [y]}}\ntenants: {t: {charts: a}}", "upstreams.a.charts", "not supported yet"),
-    ("store: {type: s3, bucket: x}", "store.type", "not supported yet"),
-    ("store: {bucket: x}", "store.bucket", "not supported yet"),
-    ("auth: {jwt: [{issuer: x}]}", "auth.jwt", "not supported yet"),
+    ("store: {type: s3}", "store", "`bucket` is missing"),
+    ("store: {bucket: x}", "store.bucket", "unknown key"),
+    ("auth: {jwt: [{issuer: x, jwks_url: 'https://x'}]}", "auth.jwt[0].jwks_url", "not supported yet"),
+    ("auth: {jwt: [{subject_claim: x}]}", "auth.jwt[0].subject_claim", "not supported yet"),
     ("tenants: {t: {hosted: true, registries: [x]}}", "tenants.t.registries", "not supported yet"),
     ("tenants: {t: {hosted: true, access: {rules: [{subjects: 'group:dev', actions: pull}]}}}", "tenants.t.access.rules[0].subjects", "not supported yet"),
     ("tenants: {t: {hosted: true, access: {rules: [{subjects: ['claim:a=b'], actions: pull}]}}}", "tenants.t.access.rules[0].subjects[0]", "not supported yet"),
@@ -355,7 +409,8 @@ fn one_mistake_is_not_told_twice() {
             "upstreams: {a: {type: oci, url: 'https://x', tag_ttl: 5m, hosts: [b]}}\ntenants: {t: {charts: a}}".into(),
             1,
         ),
-        (with("store: {type: s3, bucket: x, endpoint: y}"), 3),
+        (with("store: {type: s3, bukcet: x, endpoint: 'ftp://y'}"), 3),
+        (with("store: {type: s4, bucket: x, endpoint: y}"), 1),
     ] {
         let found = mistakes(&text);
         assert_eq!(found.len(), mistakes_in_it, "{text}\n{found:#?}");
@@ -402,10 +457,14 @@ fn secrets_stay_out_of_messages() {
         "upstreams: {a: {url: 'https://x', proxy: 'socks5://u:hunter2@p'}}",
         "upstreams: {a: {url: 'https://x', auth: {password: hunter2}}}",
         "upstreams: {a: {url: 'https://x', auth: {token: \"hunter2\\nx\"}}}",
+        "upstreams: {a: {url: 's3://u:hunter2@h:9000/charts'}}",
+        "upstreams: {a: {type: s3, url: 'https://h/charts', auth: {secret_access_key: hunter2}}}",
         "cache: {redis: {url: 'http://:hunter2@h'}}",
         "cache: {memory: '${SECRET}'}",
         "server: {http: '${SECRET}'}",
         "tenants: {t: {charts: '${SECRET}'}}",
+        "auth: {users: {ci: {password: hunter2, pasword: x}}}",
+        "auth: {users: {ci: {password: \"hunter2\\nx\"}}}",
     ] {
         let mistakes = config::parse(text, Path::new("/nowhere"), &env).expect_err("mistakes");
         assert!(
@@ -446,4 +505,314 @@ fn an_unreadable_file_is_one_mistake() {
             .to_string()
             .contains("cannot read `/nowhere/chartgate.yaml`")
     );
+}
+
+/// The configuration that `chartgate chartmuseum` amounts to.
+#[test]
+fn everything_of_chartmuseum_resolves() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for file in ["tls.crt", "tls.key", "clients.crt", "server.pem"] {
+        std::fs::write(folder.path().join(file), "x").expect("written");
+    }
+    std::fs::create_dir(folder.path().join("web")).expect("made");
+    let env = |name: &str| (name == "BASIC_AUTH_PASS").then(|| "hunter2".to_owned());
+    let text = r#"
+server:
+  https: {listen: ":8443", cert_file: tls.crt, key_file: tls.key, client_ca_file: clients.crt, client_certificates: required}
+  context_path: helm/charts/
+  read_timeout: 5s
+  write_timeout: 2m
+tenants:
+  "*/*":
+    hosted: {max_objects: 1000, max_versions: 5}
+    index: {format: yaml, url: "https://charts.example.com/base/"}
+    access: {anonymous: pull, rules: [{subjects: "user:curator", actions: [pull, push, delete]}]}
+auth:
+  users: {curator: {password: "${BASIC_AUTH_PASS}"}}
+  jwt:
+    - {public_key_file: server.pem, audience: chartmuseum, issuer: me, actions_path: access}
+    - {public_key_file: server.pem}
+  challenge: {scheme: bearer, realm: "https://auth.example.com/token", service: charts}
+chartmuseum:
+  strict: true
+  api: false
+  chart_field: package
+  provenance_field: signature
+  cors_origin: "*"
+  web_folder: web
+  artifact_hub: {org1/repo: "1234", api/charts: abc}
+  metrics: true
+"#;
+    let config = config::parse(text, folder.path(), &env).unwrap_or_else(|m| panic!("{m}"));
+    assert!(!format!("{config:?}").contains("hunter2"));
+    let server = &config.server;
+    assert_eq!(server.context_path, "/helm/charts");
+    assert_eq!(server.read_timeout, Duration::from_secs(5));
+    assert_eq!(server.write_timeout, Duration::from_secs(120));
+    assert!(server.https[0].client_certificate_required);
+    assert!(config.tenants.is_empty());
+    let (pattern, tenant) = config.patterns.first_key_value().expect("a pattern");
+    assert_eq!((pattern.as_str(), pattern.depth()), ("*/*", Some(2)));
+    let hosted = tenant.hosted.as_ref().expect("hosted");
+    assert_eq!((hosted.max_objects, hosted.max_versions), (1000, 5));
+    let url = tenant.index.url.as_ref().expect("a url");
+    assert_eq!(url.as_str(), "https://charts.example.com/base/");
+    assert_eq!(config.auth.users["curator"].reveal(), "hunter2");
+    let [own, default] = config.auth.jwt.as_slice() else {
+        panic!("two issuers")
+    };
+    assert_eq!(own.public_key_file, folder.path().join("server.pem"));
+    assert_eq!(own.audience.as_deref(), Some("chartmuseum"));
+    assert_eq!(
+        (own.issuer.as_deref(), own.actions_path.as_str()),
+        (Some("me"), "access")
+    );
+    assert_eq!((&default.audience, &default.issuer), (&None, &None));
+    assert!(default.actions_path.contains("$NAMESPACE"));
+    let bearer = Challenge::Bearer {
+        realm: "https://auth.example.com/token".into(),
+        service: "charts".into(),
+    };
+    assert_eq!(config.auth.challenge, bearer);
+    let museum = &config.museum;
+    assert!(museum.strict && !museum.api && museum.metrics);
+    assert_eq!(
+        (
+            museum.chart_field.as_str(),
+            museum.provenance_field.as_str()
+        ),
+        ("package", "signature")
+    );
+    assert_eq!(museum.cors_origin.as_deref(), Some("*"));
+    assert_eq!(museum.web_folder, Some(folder.path().join("web")));
+    assert_eq!(museum.artifact_hub["org1/repo"], "1234");
+    assert_eq!(museum.artifact_hub["api/charts"], "abc");
+}
+
+#[test]
+fn context_paths_are_spelled_in_one_way() {
+    for (written, path) in [
+        ("/", ""),
+        ("helm", "/helm"),
+        ("/helm/", "/helm"),
+        ("/a/b.c", "/a/b.c"),
+    ] {
+        let config =
+            parse(&with(&format!("server: {{context_path: '{written}'}}"))).expect("valid");
+        assert_eq!(config.server.context_path, path);
+    }
+}
+
+#[test]
+fn strict_mode_takes_each_depth() {
+    for key in ["/", "'*'", "'*/*'", "'*/*/*'", "'**'"] {
+        let text = format!("chartmuseum: {{strict: true}}\ntenants: {{{key}: {{hosted: true}}}}");
+        assert!(parse(&text).expect(key).museum.strict);
+    }
+}
+
+#[test]
+fn a_bucket_upstream_is_read_with_the_credentials_it_names_and_no_others() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("secret"), "hunter2\n").expect("written");
+    let read = |keys: &str| {
+        let text = format!("upstreams: {{a: {{{keys}}}}}\ntenants: {{t: {{charts: a}}}}");
+        let config = config::parse(&text, folder.path(), &bare).expect(keys);
+        let Source::Bucket(place) = config.upstreams["a"].source.clone() else {
+            panic!("a bucket: {keys}")
+        };
+        let config::Service::S3(s3) = place.service.clone() else {
+            panic!("S3: {keys}")
+        };
+        (place, s3)
+    };
+
+    let (place, s3) = read(
+        "url: 's3://minio:9000/charts/stable', allow_private: true, timeout: 5s, \
+         auth: {access_key_id: AKID, secret_access_key_file: secret, session_token: hunter2}",
+    );
+    assert_eq!(
+        (s3.bucket.as_str(), place.prefix.as_str()),
+        ("charts", "stable")
+    );
+    assert_eq!(s3.endpoint.as_deref(), Some("http://minio:9000"));
+    assert_eq!(s3.access_key_id.as_deref(), Some("AKID"));
+    assert_eq!(s3.secret_access_key, Some(config::Secret::new("hunter2")));
+    assert_eq!(s3.session_token, Some(config::Secret::new("hunter2")));
+    assert!(!s3.anonymous && s3.path_style);
+    assert!(place.client.allow_private);
+    assert_eq!(place.client.timeout, std::time::Duration::from_secs(5));
+    assert!(!format!("{place:?}").contains("hunter2"));
+
+    let (_, silent) = read("type: s3, url: 'https://charts.s3.eu-west-1.amazonaws.com'");
+    assert!(silent.anonymous && silent.access_key_id.is_none() && !silent.path_style);
+    let (place, chain) = read(
+        "url: 's3://charts', region: eu-west-1, path_style: false, auth: {default_chain: true}",
+    );
+    assert!(!chain.anonymous && chain.access_key_id.is_none() && chain.endpoint.is_none());
+    assert_eq!(chain.region.as_deref(), Some("eu-west-1"));
+    assert!(!chain.path_style && !place.client.allow_private);
+}
+
+/// Every service, with as few keys as it takes.
+const STORES: &[&str] = &[
+    "{type: s3, bucket: b}",
+    "{type: gcs, bucket: b}",
+    "{type: azblob, container: b}",
+    "{type: oss, bucket: b}",
+    "{type: swift, container: b}",
+    "{type: cos, bucket: b, endpoint: cos.ap-guangzhou.myqcloud.com}",
+    "{type: etcd}",
+];
+
+#[test]
+fn no_key_of_a_store_is_missing_from_the_commented_file() {
+    let text = std::fs::read_to_string(config_folder().join("chartgate.yaml")).expect("readable");
+    let mut checked = 0;
+    for store in STORES {
+        let file = with(&format!("store: {store}"));
+        let absent = config::absent_keys(&file, Path::new("/nowhere"), &bare).expect("valid");
+        for path in absent {
+            let Some(key) = path.strip_prefix("store.") else {
+                continue;
+            };
+            let shown = [format!("  # (or) {key}:"), format!("  {key}:")];
+            assert!(
+                shown.iter().any(|line| text.contains(line)),
+                "chartgate.yaml lacks {path} of {store}"
+            );
+            checked += 1;
+        }
+    }
+    assert!(checked > 50, "only {checked} keys");
+}
+
+#[test]
+fn every_store_resolves() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for file in ["ca", "crt", "key", "key.json"] {
+        std::fs::write(folder.path().join(file), "x").expect("written");
+    }
+    std::fs::write(folder.path().join("secret"), "czNjcmV0\n").expect("written");
+    let objects = |store: &str| {
+        let text = with(&format!("store: {store}"));
+        let config = config::parse(&text, folder.path(), &bare).unwrap_or_else(|m| panic!("{m}"));
+        assert!(!format!("{config:?}").contains("czNjcmV0"), "{store}");
+        match config.store.place {
+            Place::Objects(objects) => (*objects, config.store.refresh),
+            Place::Folder(_) => panic!("{store} is no folder"),
+        }
+    };
+    for store in STORES {
+        let (objects, refresh) = objects(store);
+        assert_eq!((objects.prefix.as_str(), refresh.as_secs()), ("", 60));
+        assert!(objects.client.allow_private);
+    }
+
+    let (s3, refresh) = objects(
+        "{type: s3, bucket: b, prefix: /team/charts/, region: eu-central-1, endpoint: 'http://minio:9000/', \
+         access_key_id: id, secret_access_key_file: secret, session_token: t, path_style: false, \
+         server_side_encryption: AES256, refresh: 0, timestamp_tolerance: 1s, readers: 3, timeout: 5s, \
+         proxy: 'http://p:1', tls: {ca_file: ca, cert_file: crt, key_file: key}}",
+    );
+    assert_eq!(refresh, Duration::ZERO);
+    assert_eq!(s3.prefix, "team/charts");
+    assert_eq!(s3.client.timeout, Duration::from_secs(5));
+    assert_eq!(s3.client.ca_file, Some(folder.path().join("ca")));
+    let Service::S3(s3) = s3.service else {
+        panic!("s3")
+    };
+    assert_eq!(s3.endpoint.as_deref(), Some("http://minio:9000"));
+    assert_eq!(s3.secret_access_key, Some(Secret::new("czNjcmV0")));
+    assert!(!s3.path_style && !s3.anonymous);
+
+    let (azblob, _) =
+        objects("{type: azblob, container: b, account_name: a, account_key_file: secret}");
+    let Service::Azblob(azblob) = azblob.service else {
+        panic!("azblob")
+    };
+    assert_eq!(azblob.account_key, Some(Secret::new("czNjcmV0")));
+    let (etcd, _) =
+        objects("{type: etcd, endpoints: [a:1, 'http://b:2'], username: u, password: p}");
+    let Service::Etcd(etcd) = etcd.service else {
+        panic!("etcd")
+    };
+    assert_eq!(etcd.endpoints, ["https://a:1", "http://b:2"]);
+    let (swift, _) = objects(
+        "{type: swift, container: b, auth_url: 'https://k/v3', username: u, password: p, project: j, domain: d, region: r}",
+    );
+    let Service::Swift(swift) = swift.service else {
+        panic!("swift")
+    };
+    assert_eq!(swift.project.as_deref(), Some("j"));
+    let (gcs, _) = objects("{type: gcs, bucket: b, root: x/y, credential_file: key.json}");
+    assert_eq!(gcs.prefix, "x/y");
+}
+
+#[test]
+fn mistakes_in_a_store_say_how_to_write_it() {
+    #[rustfmt::skip]
+    let table: &[(&str, &str, &str)] = &[
+        ("{type: s4}", "store.type", "did you mean `s3`?"),
+        ("{type: s3}", "store", "`bucket` is missing"),
+        ("{type: s3, bucket: ''}", "store.bucket", "must not be empty"),
+        ("{type: s3, bucket: b, buckt: c}", "store.buckt", "did you mean `bucket`?"),
+        ("{type: azblob}", "store", "`container` is missing"),
+        ("{type: azblob, endpoint: 'https://x', account_name: a}", "store", "`container` is missing"),
+        ("{type: azblob, container: b, account_name: a, account_key: '!'}", "store", "not base64"),
+        ("{type: cos, bucket: b}", "store", "`endpoint` is missing"),
+        ("{type: s3, bucket: b, access_key_id: i}", "store", "`access_key_id` needs `secret_access_key_file`"),
+        ("{type: s3, bucket: b, secret_access_key: i}", "store", "needs `access_key_id`"),
+        ("{type: s3, bucket: b, access_key_id: i, secret_access_key: s, anonymous: true}", "store", "contradict"),
+        ("{type: s3, bucket: b, secret_access_key: a, secret_access_key_file: b}", "store.secret_access_key_file", "contradict"),
+        ("{type: s3, bucket: b, endpoint: 'https://u:p@h'}", "store.endpoint", "without user"),
+        ("{type: s3, bucket: b, endpoint: 'ftp://h'}", "store.endpoint", "write a URL"),
+        ("{type: s3, bucket: b, prefix: a/../b}", "store.prefix", "segments"),
+        ("{type: s3, bucket: b, prefix: a, root: b}", "store", "keep `prefix`"),
+        ("{type: s3, bucket: b, refresh: 1ms}", "store.refresh", "at least `1s`"),
+        ("{type: s3, bucket: b, readers: many}", "store.readers", "from 1 to 256"),
+        ("{type: s3, bucket: b, timeout: 0s}", "store.timeout", "more than zero"),
+        ("{type: s3, bucket: b, tls: {cert_file: c}}", "store.tls", "needs `key_file`"),
+        ("{type: gcs, bucket: b, credential_file: missing}", "store.credential_file", "cannot read"),
+        ("{type: swift, container: b, token: t}", "store", "`token` needs `endpoint`"),
+        ("{type: etcd, bucket: b}", "store.bucket", "known here"),
+        ("{type: fs, bucket: b}", "store.bucket", "known here"),
+        ("{prefix: b}", "store.prefix", "a folder is `root`"),
+    ];
+    for (store, path, part) in table {
+        let found = mistakes(&with(&format!("store: {store}")));
+        let wanted = format!("{path}: ");
+        assert!(
+            found
+                .iter()
+                .any(|mistake| mistake.starts_with(&wanted) && mistake.contains(part)),
+            "{store}: {found:?} lacks {path}: {part}"
+        );
+    }
+}
+
+#[test]
+fn no_key_of_a_bucket_upstream_is_missing_from_the_commented_file() {
+    let text = std::fs::read_to_string(config_folder().join("chartgate.yaml")).expect("readable");
+    let file = "upstreams: {a: {type: s3, url: 'https://h/charts', auth: {default_chain: true}}}\n\
+                tenants: {t: {charts: a}}";
+    let absent = config::absent_keys(file, Path::new("/nowhere"), &bare).expect("valid");
+    let mut checked = 0;
+    for path in absent {
+        let Some(key) = path.strip_prefix("upstreams.*.") else {
+            continue;
+        };
+        let key = key.rsplit('.').next().unwrap_or(key);
+        let shown = [
+            format!(" # (or) {key}:"),
+            format!(" # {key}:"),
+            format!(" {key}:"),
+        ];
+        assert!(
+            shown.iter().any(|line| text.contains(line)),
+            "chartgate.yaml lacks {path}"
+        );
+        checked += 1;
+    }
+    assert!(checked > 10, "only {checked} keys");
 }

@@ -14,8 +14,22 @@ mod clients;
 mod configs;
 /// kill -9 at random moments during uploads and fills.
 mod crash;
+/// Buckets as upstreams: a real MinIO with real helm, and faults, through the whole program.
+mod gateway_buckets;
 /// Upstreams that fail in every way, seen from the gateway's clients and its operator.
 mod gateway_faults;
+/// ChartMuseum's cases, its clients, and the way back to it.
+mod museum;
+/// The ChartMuseum API of native tenants: merged with upstreams, at any depth.
+mod museum_api;
+/// ChartMuseum's flags, and tokens end to end.
+mod museum_flags;
+/// Logins, addresses and wishes of object stores, as they are on the wire.
+mod object_logins;
+/// What object stores are asked, word for word, and what comes of answers that go wrong.
+mod object_requests;
+/// Object stores: one behaviour suite against real servers, and what is special about each.
+mod objects;
 /// Helm lists through the gateway what it lists from the raw index, with the same digests and bytes.
 mod oracle;
 /// Commands and exit codes, reload, drain and hand-over.
@@ -26,6 +40,10 @@ mod registries;
 mod requests;
 /// The front on real sockets: framing, limits, TLS, drain.
 mod server;
+/// The hosted store: one behaviour suite for folders and buckets, and what can go wrong with a bucket.
+mod storage;
+/// Tenants by pattern: unknown names, the first push, restarts and reloads, permissions, bounds.
+mod tenants;
 /// The direction of imports, homes of building blocks, and what no text may say.
 mod tidy;
 /// What comes from upstreams, and every way in which it can go wrong.

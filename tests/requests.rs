@@ -387,8 +387,8 @@ fn packages_that_climb_or_lie_are_refused_and_leave_nothing() {
             ]),
         ),
         (
-            "another folder's name",
-            archive(&[("good/Chart.yaml", web)]),
+            "two top folders",
+            archive(&[("bad/Chart.yaml", web), ("good/x", b"")]),
         ),
         (
             "a name that climbs",

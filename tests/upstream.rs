@@ -1,12 +1,14 @@
 //! What comes from upstreams, and every way in which it can go wrong.
 
+/// Buckets, with and without an index, and what goes wrong with them.
+mod buckets;
 /// Faults of a helm upstream: what is told, and that nothing bad is accepted.
 mod faults;
 /// Files behind index URLs: which bytes, from where, resumed how.
 mod files;
 /// Folders of packages without an index.
 mod folders;
-/// The rules that both kinds of upstream keep.
+/// The rules that all kinds of upstream keep.
 mod kinds;
 /// Redirects, private addresses, credentials, TLS and proxies.
 mod reach;

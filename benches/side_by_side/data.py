@@ -1,8 +1,11 @@
 """Inputs: real indexes and charts of the corpus, and packages made in bulk."""
 
 import gzip
+import io
 import os
 import pathlib
+import random
+import tarfile
 
 HERE = pathlib.Path(__file__).resolve()
 
@@ -80,3 +83,56 @@ def many_packages(folder, count):
         name, version = f"chart-{number // 50:05}", f"1.{number % 50}.0"
         (folder / f"{name}-{version}.tgz").write_bytes(package(name, version))
     done.write_text(str(count))
+
+
+def realistic_package(name, version):
+    """A package of about 9 KB, as an ordinary chart has: values, README and templates, different in each version."""
+    words = random.Random(f"{name} {version}")
+    sentence = lambda count: " ".join(WORDS[words.randrange(len(WORDS))] for _ in range(count))
+    chart = f"""apiVersion: v2
+name: {name}
+version: {version}
+appVersion: "{words.randrange(9)}.{words.randrange(30)}.{words.randrange(9)}"
+description: {sentence(14)}
+type: application
+kubeVersion: ">=1.23.0-0"
+home: https://example.com/{name}
+icon: https://example.com/{name}/icon.png
+keywords: [{", ".join(WORDS[words.randrange(len(WORDS))] for _ in range(4))}]
+sources: [https://example.com/{name}/source]
+maintainers:
+- name: {sentence(2)}
+  email: someone@example.com
+annotations:
+  example.com/category: {sentence(1)}
+"""
+    files = {"Chart.yaml": chart, "README.md": sentence(500)}
+    files["values.yaml"] = "".join(f"{sentence(1)}{line}:\n  {sentence(1)}: {words.randrange(10**6)}\n" for line in range(150))
+    for number in range(8):
+        files[f"templates/part{number}.yaml"] = "".join(
+            f"{sentence(1)}: {{{{ .Values.{sentence(1)} | quote }}}}\n" for _ in range(60)
+        )
+    bytes_out = io.BytesIO()
+    with tarfile.open(fileobj=bytes_out, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for path, text in files.items():
+            member = tarfile.TarInfo(f"{name}/{path}")
+            content = text.encode()
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return gzip.compress(bytes_out.getvalue(), 1, mtime=0)
+
+
+def realistic_folder(folder, charts, versions):
+    """`charts` charts of `versions` versions each, as ChartMuseum keeps them; made once."""
+    done = folder / ".complete"
+    if done.exists() and done.read_text() == f"{charts} {versions}":
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    for chart in range(charts):
+        for number in range(versions):
+            name, version = f"chart-{chart:03}", f"{number // 20}.{number % 20}.0"
+            (folder / f"{name}-{version}.tgz").write_bytes(realistic_package(name, version))
+    done.write_text(f"{charts} {versions}")
+
+
+WORDS = [f"{a}{b}{c}" for a in ("ka", "lo", "mi", "ne", "ru", "ta", "so", "vi") for b in ("ber", "dan", "fil", "gor", "mes") for c in ("a", "en", "is", "o", "ul")]

@@ -1,14 +1,18 @@
 """Processes under measurement: chartgate, nginx, and one-shot clients, with their memory and processor time."""
 
+import hashlib
+import hmac
 import http.client
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import time
+import urllib.parse
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -125,6 +129,65 @@ class Chartgate(Server):
     def ready(self):
         """Seconds from the start of the process until it is ready."""
         return self.wait_for(self.admin, "/readyz")
+
+
+class Museum(Server):
+    """ChartMuseum, or chartgate in its place, with the same flags."""
+
+    def __init__(self, command, folder, flags, env=None):
+        folder.mkdir(parents=True, exist_ok=True)
+        self.port = free_port()
+        arguments = ["--port", str(self.port), "--listen-host", "127.0.0.1", *flags]
+        with open(folder / "server.log", "ab") as log:
+            super().__init__([*command, *arguments], folder, log, {**os.environ, **(env or {})})
+
+
+class Minio(Server):
+    """MinIO with an empty bucket `charts`, which counts what it is asked."""
+
+    USER, PASSWORD, BUCKET = "minio-user", "minio-password", "charts"
+
+    def __init__(self, program, folder):
+        (folder / self.BUCKET).mkdir(parents=True)
+        self.port = free_port()
+        env = {
+            **os.environ,
+            "HOME": str(folder),
+            "MINIO_ROOT_USER": self.USER,
+            "MINIO_ROOT_PASSWORD": self.PASSWORD,
+            "MINIO_BROWSER": "off",
+            "MINIO_PROMETHEUS_AUTH_TYPE": "public",
+        }
+        command = [program, "server", "--quiet", "--address", f"127.0.0.1:{self.port}", "--console-address", "127.0.0.1:0", folder]
+        with open(folder.parent / "minio.log", "ab") as log:
+            super().__init__(command, folder.parent, log, env)
+        self.wait_for(self.port, "/minio/health/cluster")
+
+    def put(self, key, content):
+        """Stores an object."""
+        host = f"127.0.0.1:{self.port}"
+        path = "/" + self.BUCKET + "/" + urllib.parse.quote(key)
+        now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+        scope = f"{now[:8]}/us-east-1/s3/aws4_request"
+        headers = {"host": host, "x-amz-content-sha256": "UNSIGNED-PAYLOAD", "x-amz-date": now}
+        names = ";".join(headers)
+        lines = "".join(f"{name}:{value}\n" for name, value in headers.items())
+        canonical = f"PUT\n{path}\n\n{lines}\n{names}\nUNSIGNED-PAYLOAD"
+        text = f"AWS4-HMAC-SHA256\n{now}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
+        key_bytes = f"AWS4{self.PASSWORD}".encode()
+        for part in scope.split("/"):
+            key_bytes = hmac.digest(key_bytes, part.encode(), "sha256")
+        signature = hmac.new(key_bytes, text.encode(), "sha256").hexdigest()
+        headers["authorization"] = f"AWS4-HMAC-SHA256 Credential={self.USER}/{scope}, SignedHeaders={names}, Signature={signature}"
+        status, _, body = request(self.port, "PUT", path, content, headers)
+        if status != 200:
+            raise SystemExit(f"MinIO answered {status}: {body}")
+
+    def counts(self):
+        """Requests so far, by the name of the operation."""
+        text = request(self.port, "GET", "/minio/v2/metrics/cluster")[2].decode()
+        found = re.findall(r'^minio_s3_requests_total\{api="(\w+)".*?\} (\S+)$', text, re.M)
+        return {name: int(float(value)) for name, value in found}
 
 
 class Nginx(Server):

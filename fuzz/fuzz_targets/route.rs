@@ -20,11 +20,17 @@ fuzz_target!(|input: (u8, &str)| {
         return;
     };
     let (tenant, file) = match route {
-        Route::Index { tenant } | Route::Upload { tenant } | Route::UploadProvenance { tenant } => {
-            (tenant, String::new())
-        }
+        Route::Index { tenant }
+        | Route::Charts { tenant }
+        | Route::Upload { tenant }
+        | Route::UploadProvenance { tenant } => (tenant, String::new()),
         Route::File { tenant, file } => (tenant, file.as_str().to_owned()),
-        Route::Delete {
+        Route::Version {
+            tenant,
+            name,
+            version,
+        }
+        | Route::Delete {
             tenant,
             name,
             version,

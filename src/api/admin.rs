@@ -25,7 +25,7 @@ pub async fn handle(gateway: &Gateway, draining: bool, request: &Request) -> Res
         ["upstreams", name, "refresh"] if request.method == Method::POST => {
             refresh(gateway, name, request).await
         }
-        ["tenants", tenant @ .., "report"] if reads => report(gateway, &tenant.join("/")),
+        ["tenants", tenant @ .., "report"] if reads => report(gateway, &tenant.join("/")).await,
         ["tenants"] if reads => Ok(tenants(gateway)),
         ["upstreams", _, "refresh"] => Err(not_allowed(request, "POST")),
         ["healthz" | "readyz" | "metrics" | "upstreams" | "tenants"]
@@ -35,7 +35,7 @@ pub async fn handle(gateway: &Gateway, draining: bool, request: &Request) -> Res
             request.path
         ))),
     };
-    answer.unwrap_or_else(|error| render(&error, Dialect::Museum))
+    answer.unwrap_or_else(|error| render(&error, Dialect::Museum, String::new))
 }
 
 fn not_allowed(request: &Request, allowed: &'static str) -> Error {
@@ -106,8 +106,12 @@ struct TenantLine<'a> {
 
 fn tenants(gateway: &Gateway) -> Response {
     let snapshots: Vec<_> = gateway
-        .tenants()
-        .map(|tenant| (tenant, tenant.charts().snapshot()))
+        .open_tenants()
+        .into_iter()
+        .map(|tenant| {
+            let snapshot = tenant.charts().snapshot();
+            (tenant, snapshot)
+        })
         .collect();
     let lines: Vec<TenantLine<'_>> = snapshots
         .iter()
@@ -122,12 +126,10 @@ fn tenants(gateway: &Gateway) -> Response {
     Response::json(StatusCode::OK, &serde_json::json!({ "tenants": lines }))
 }
 
-fn report(gateway: &Gateway, path: &str) -> Result<Response> {
+async fn report(gateway: &Gateway, path: &str) -> Result<Response> {
     let path = if path == "-" { "" } else { path };
-    let tenant = gateway
-        .tenant(path)
-        .ok_or_else(|| Error::not_found(format!("tenant `/{path:.200}` does not exist")))?;
-    Ok(Response::json(StatusCode::OK, &Report::of(tenant)))
+    let tenant = gateway.tenant(path).await?;
+    Ok(Response::json(StatusCode::OK, &Report::of(&tenant)))
 }
 
 /// `GET /tenants/<T>/report` (contract/http.md): what of the tenant's sources is not shown, or not as it was sent.

@@ -1,17 +1,18 @@
 //! The chart repository routes: the merged index, archives and provenance files.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::auth::Identity;
-use crate::config::Action;
+use super::partial;
 use crate::error::{Error, ErrorKind, Result};
-use crate::gateway::{Gateway, Tenant};
+use crate::gateway::Tenant;
 use crate::http::conditional::not_modified;
 use crate::http::encoding::Coding;
 use crate::http::range::{self, Selection};
 use crate::http::{Body, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use crate::names::FileName;
+use crate::repository::group::Published;
 use crate::repository::{Artifact, Freshness, Origin};
 
 /// `X-Cache: hit | miss | stale | hosted` (contract/http.md).
@@ -27,21 +28,7 @@ const FIRST_INDEX: Duration = Duration::from_secs(60);
 /// `GET /T/index.yaml`: the merged index as it was last published.
 pub(super) async fn index(tenant: &Tenant, request: &Request) -> Result<Response> {
     let group = tenant.charts();
-    // Before any index exists there is nothing to serve; a half of one would make clients forget charts.
-    let settled = group.has_settled()
-        || tokio::time::timeout(FIRST_INDEX, group.settled())
-            .await
-            .is_ok();
-    let published = group.published();
-    let freshness = group.freshness();
-    if !settled || freshness == Freshness::Unknown {
-        return Err(Error::unavailable(format!(
-            "`{}` has no index yet: {}",
-            tenant.path(),
-            group.unknown_members().join("; ")
-        ))
-        .with_retry_after(Duration::from_secs(5)));
-    }
+    let (published, freshness) = published(tenant).await?;
     let snapshot = &published.snapshot;
     let encoded = Coding::accepted(&request.headers).find_map(|coding| {
         group
@@ -79,12 +66,41 @@ pub(super) async fn index(tenant: &Tenant, request: &Request) -> Result<Response
     Ok(with_freshness(response, &freshness))
 }
 
+/// The current index, once there is one.
+///
+/// Before any index exists there is nothing to serve; a half of one would make clients forget charts.
+pub(super) async fn published(tenant: &Tenant) -> Result<(Arc<Published>, Freshness)> {
+    let group = tenant.charts();
+    let settled = group.has_settled()
+        || tokio::time::timeout(FIRST_INDEX, group.settled())
+            .await
+            .is_ok();
+    let published = group.published();
+    let freshness = group.freshness();
+    if !settled || freshness == Freshness::Unknown {
+        return Err(Error::unavailable(format!(
+            "`{}` has no index yet: {}",
+            tenant.path(),
+            group.unknown_members().join("; ")
+        ))
+        .with_retry_after(Duration::from_secs(5)));
+    }
+    Ok((published, freshness))
+}
+
 /// `GET /T/charts/<file>`: an archive or a provenance file.
 pub(super) async fn file(tenant: &Tenant, file: &FileName, request: &Request) -> Result<Response> {
     let artifact = match tenant.charts().file(file).await {
         // What others put into the folder is downloadable under its own name, indexed or not (ChartMuseum).
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            tenant.stored_file(file).await.map_err(|_| error)?
+            tenant
+                .stored_file(file)
+                .await
+                .map_err(|other| match other.kind() {
+                    // A store that cannot be asked says nothing about the file.
+                    ErrorKind::UpstreamUnavailable => other,
+                    _ => error,
+                })?
         }
         found => found?,
     };
@@ -130,32 +146,17 @@ async fn respond(artifact: Artifact, file: &FileName, request: &Request) -> Resu
         None => Selection::Whole,
     };
     let length = artifact.length().unwrap_or_default();
-    let response = match &selection {
-        Selection::Unsatisfiable => {
-            return Ok(describe(
-                Response::text(
-                    StatusCode::RANGE_NOT_SATISFIABLE,
-                    format!("`{file}` has {length} bytes, and the range asks for others"),
-                )
-                .with_header(header::CONTENT_RANGE, format!("bytes */{length}")),
-            ));
-        }
-        Selection::Part(part) => Response::new(
-            StatusCode::PARTIAL_CONTENT,
-            artifact.body(part.clone()).await?,
-        )
-        .with_header(
-            header::CONTENT_RANGE,
-            format!("bytes {}-{}/{length}", part.start, part.end - 1),
-        ),
-        Selection::Whole => Response::new(StatusCode::OK, artifact.body(0..u64::MAX).await?),
-    };
+    let body = async |part| artifact.body(part).await;
+    let response = partial::respond(selection, file, length, body).await?;
+    if response.status == StatusCode::RANGE_NOT_SATISFIABLE {
+        return Ok(describe(response));
+    }
     Ok(describe(
         response.with_header(header::CONTENT_TYPE, content_type),
     ))
 }
 
-fn with_freshness(response: Response, freshness: &Freshness) -> Response {
+pub(super) fn with_freshness(response: Response, freshness: &Freshness) -> Response {
     match freshness {
         Freshness::Fresh { age } => response
             .with_header(X_CACHE, HIT)
@@ -168,41 +169,4 @@ fn with_freshness(response: Response, freshness: &Freshness) -> Response {
             .with_header(X_CACHE, "stale")
             .with_header(header::WARNING, "199 - \"an upstream was never reached\""),
     }
-}
-
-/// `GET /health` and `GET /info`, as ChartMuseum.
-pub(super) fn health() -> Response {
-    Response::json(StatusCode::OK, &serde_json::json!({ "healthy": true }))
-}
-
-/// `GET /info`: the version.
-pub(super) fn info() -> Response {
-    Response::json(
-        StatusCode::OK,
-        &serde_json::json!({ "version": env!("CARGO_PKG_VERSION") }),
-    )
-}
-
-/// `GET /`: what this is, for a person with a browser. Names only tenants that everybody may read.
-pub(super) fn welcome(gateway: &Gateway) -> Response {
-    let mut text = String::from(
-        "chartgate: a caching gateway for Helm chart repositories\n\nAdd a repository:\n\n",
-    );
-    for tenant in gateway
-        .tenants()
-        .filter(|tenant| tenant.policy().allows(&Identity::Anonymous, Action::Pull))
-    {
-        let base = gateway
-            .config()
-            .server
-            .external_url
-            .as_ref()
-            .map_or("http://<this address>", |url| url.as_str());
-        text.push_str(&format!(
-            "  helm repo add gw {}/{}\n",
-            base.trim_end_matches('/'),
-            tenant.path().as_str()
-        ));
-    }
-    Response::text(StatusCode::OK, text)
 }

@@ -4,16 +4,24 @@
 
 pub mod admin;
 mod charts;
+mod cors;
 mod error;
 mod museum;
+mod partial;
 mod route;
+mod service;
+mod template;
+mod web;
 
 use std::borrow::Cow;
 
 use tracing::{debug, error, field};
 
 use self::error::{Dialect, render};
-pub use self::route::Route;
+pub use self::route::{Route, Routes};
+pub use self::template::template;
+pub use self::web::note as web_folder_note;
+use crate::auth::Identity;
 use crate::config::Action;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::Gateway;
@@ -26,69 +34,150 @@ pub async fn handle(gateway: &Gateway, request: &Request, body: &mut dyn Request
         tenant: None,
         identity: Cow::Borrowed(""),
     };
-    let answer = steps(gateway, request, body, &mut account).await;
+    let routes = Routes::of(gateway.config());
+    let route = routes.parse(&request.method, &request.path);
+    let (route, answer) = match route {
+        Ok(route) => {
+            account.route = route.label();
+            let answer = steps(gateway, &route, request, body, &mut account).await;
+            (Some(route), answer)
+        }
+        Err(error) => (None, Err(error)),
+    };
     // Set nowhere else, so it cannot be taken.
     let _ = request.account.set(account);
-    answer.unwrap_or_else(|failure| {
+    let museum = &gateway.config().museum;
+    let is_api = (answer.is_err() || museum.cors_origin.is_some()) && routes.is_api(&request.path);
+    let response = answer.unwrap_or_else(|failure| {
         log_failure(request, &failure);
-        let dialect = if Route::is_museum_path(&request.path) {
-            Dialect::Museum
-        } else {
-            Dialect::Plain
+        let dialect = match () {
+            () if museum.strict => Dialect::Strict(route.as_ref()),
+            () if is_api => Dialect::Museum,
+            () => Dialect::Plain,
         };
-        render(&failure, dialect)
-    })
+        render(&failure, dialect, || challenge(gateway, route.as_ref()))
+    });
+    match &museum.cors_origin {
+        Some(origin) if is_api => cors::allow(response, origin),
+        _ => response,
+    }
 }
 
-/// The steps of every request, in the order in which they run.
+/// The steps of every request, in the order in which they run; what is asked for is known already, so that nonsense costs no
+/// password check.
 async fn steps(
     gateway: &Gateway,
+    route: &Route,
     request: &Request,
     body: &mut dyn RequestBody,
     account: &mut Account,
 ) -> Result<Response> {
-    // 1. What is asked for. Before the credentials, so that nonsense costs no password check.
-    let route = Route::parse(&request.method, &request.path)?;
-    account.route = route.label();
-    // 2. Who asks. A bad credential is refused even where none is needed: it is a mistake somebody should see.
-    let Some((tenant, action)) = needs(&route) else {
-        return Ok(open(gateway, &route));
+    let config = gateway.config();
+    // 1. What everybody may ask.
+    let action = match route {
+        Route::Health => return Ok(service::health()),
+        Route::Info => return Ok(service::info(config)),
+        Route::Metrics => return Ok(service::metrics(gateway)),
+        Route::Preflight => return Ok(cors::preflight(request)),
+        other => action(other),
     };
-    let identity = gateway.authenticate(request).await?;
+    // 2. Who asks.
+    let identity = authenticate(gateway, request).await?;
     account.identity = identity.log_name();
-    // 3. The gate: tenant, permission, rate.
-    let address = request.peer.map(|peer| peer.ip());
-    let tenant = gateway.admit(tenant, &identity, action, address)?;
-    account.tenant = Some(tenant.path().label().clone());
-    // 4. The answer.
-    match &route {
-        Route::Index { .. } => charts::index(tenant, request).await,
-        Route::File { file, .. } => charts::file(tenant, file, request).await,
-        Route::Upload { .. } => museum::upload(tenant, request, body).await,
-        Route::UploadProvenance { .. } => museum::upload_provenance(tenant, request, body).await,
-        Route::Delete { name, version, .. } => museum::delete(tenant, name, version).await,
-        Route::Health | Route::Info | Route::Welcome => Ok(open(gateway, &route)),
-    }
-}
-
-/// The tenant and the action that a route needs; `None` for routes that are open to everybody.
-fn needs(route: &Route) -> Option<(&str, Action)> {
-    match route {
-        Route::Index { tenant } | Route::File { tenant, .. } => Some((tenant, Action::Pull)),
-        Route::Upload { tenant } | Route::UploadProvenance { tenant } => {
-            Some((tenant, Action::Push))
+    // 3. The gate: tenant, permission, rate. Without a tenant the pages of the whole service are left.
+    let Some(tenant) = tenant(route, config.museum.strict) else {
+        if config.museum.strict {
+            gateway.admit_visitor(&identity, action)?;
         }
-        Route::Delete { tenant, .. } => Some((tenant, Action::Delete)),
-        Route::Health | Route::Info | Route::Welcome => None,
+        return match route {
+            Route::Static { path } => web::file(config, path, request).await,
+            Route::ArtifactHub { .. } => service::artifact_hub(config, ""),
+            _ => web::welcome(gateway).await,
+        };
+    };
+    let address = request.peer.map(|peer| peer.ip());
+    let tenant = gateway.admit(tenant, &identity, action, address).await?;
+    account.tenant = Some(tenant.label().clone());
+    // 4. The answer.
+    let museum = &config.museum;
+    match route {
+        Route::Index { .. } => charts::index(&tenant, request).await,
+        Route::File { file, .. } => {
+            let response = charts::file(&tenant, file, request).await?;
+            Ok(if museum.strict {
+                service::as_chartmuseum_types_it(response, file)
+            } else {
+                response
+            })
+        }
+        Route::OddFile {
+            looks_like_a_package: true,
+            ..
+        } => Err(Error::not_found("object not found")),
+        Route::OddFile { .. } => Err(Error::new(
+            ErrorKind::Unsupported,
+            "unsupported file extension",
+        )),
+        Route::ArtifactHub { tenant } => service::artifact_hub(config, tenant),
+        Route::Charts { .. } => museum::charts(&tenant, request).await,
+        Route::Chart { name, .. } => museum::chart(&tenant, name, request).await,
+        Route::Version { name, version, .. } => {
+            museum::version(&tenant, name, version, request).await
+        }
+        Route::Templates { name, version, .. } => {
+            let unpacking = &gateway.shared().unpacking;
+            museum::templates(&tenant, name, version, request, unpacking).await
+        }
+        Route::Values { name, version, .. } => {
+            let unpacking = &gateway.shared().unpacking;
+            museum::values(&tenant, name, version, request, unpacking).await
+        }
+        Route::Upload { .. } => museum::upload(&tenant, museum, request, body).await,
+        Route::UploadProvenance { .. } => museum::upload_provenance(&tenant, request, body).await,
+        Route::Delete { name, version, .. } => museum::delete(&tenant, name, version).await,
+        Route::Preflight
+        | Route::Static { .. }
+        | Route::Metrics
+        | Route::Health
+        | Route::Info
+        | Route::Welcome => web::welcome(gateway).await,
     }
 }
 
-fn open(gateway: &Gateway, route: &Route) -> Response {
+/// The action that a route needs, where it needs one.
+fn action(route: &Route) -> Action {
     match route {
-        Route::Health => charts::health(),
-        Route::Info => charts::info(),
-        _ => charts::welcome(gateway),
+        Route::Upload { .. } | Route::UploadProvenance { .. } => Action::Push,
+        Route::Delete { .. } => Action::Delete,
+        _ => Action::Pull,
     }
+}
+
+/// The tenant that a route is about. The strict service has its repository ids beside the repositories too.
+fn tenant(route: &Route, strict: bool) -> Option<&str> {
+    match route {
+        Route::ArtifactHub { tenant } if strict && tenant.is_empty() => None,
+        other => other.tenant(),
+    }
+}
+
+/// Who asks. A bad credential is refused even where none is needed: it is a mistake somebody should see. ChartMuseum does not
+/// look at it there, so the strict service takes its holder for a stranger.
+async fn authenticate(gateway: &Gateway, request: &Request) -> Result<Identity> {
+    match gateway.authenticate(request).await {
+        Err(error)
+            if error.kind() == ErrorKind::Unauthenticated && gateway.config().museum.strict =>
+        {
+            Ok(Identity::Anonymous)
+        }
+        other => other,
+    }
+}
+
+/// The value of `WWW-Authenticate` in a 401 about `route`.
+fn challenge(gateway: &Gateway, route: Option<&Route>) -> String {
+    let path = route.and_then(Route::tenant).unwrap_or_default();
+    gateway.challenge(path, route.map_or(Action::Pull, action))
 }
 
 fn log_failure(request: &Request, failure: &Error) {

@@ -8,7 +8,7 @@ use argon2::password_hash::phc::PasswordHash as PhcHash;
 use md5::{Digest as _, Md5};
 use sha_crypt::ShaCrypt;
 
-use super::base64;
+use crate::base64;
 use crate::error::{Error, Result};
 
 /// What `passwd` writes. 2^10 rounds are what htpasswd's users call slow and the success cache makes cheap.

@@ -1,27 +1,34 @@
 //! Who asks, and what they may do.
 //!
 //! [`Authenticator`] turns a request's credentials into an [`Identity`]; [`Policy`] says what an identity may do in one
-//! tenant. Neither knows routes, repositories or how an answer is worded on the wire.
+//! tenant, where a token itself says so too. Neither knows routes, repositories or how an answer is worded on the wire.
 
-mod base64;
+mod challenge;
 mod hash;
+mod header;
+mod plain;
 mod policy;
+#[cfg(test)]
+mod tests;
+mod token;
 mod users;
+mod watched;
 
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
 pub use self::hash::{bcrypt_line, check_user_name};
+use self::header::Credentials;
+use self::plain::PlainUsers;
 pub use self::policy::{Decision, Granted, Policy};
+pub use self::token::Token;
+use self::token::Tokens;
 pub use self::users::Users;
 use crate::clock::Clock;
 use crate::config;
 use crate::error::{Error, ErrorKind, Result};
-use crate::http::{HeaderMap, Request, header};
-
-/// The value of `WWW-Authenticate` in every 401 (RFC 7617).
-pub const CHALLENGE: &str = "Basic realm=\"chartgate\"";
+use crate::http::{HeaderMap, Request};
 
 /// Who asks. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -38,61 +45,87 @@ pub enum Identity {
         /// The certificate's subject.
         subject: Arc<str>,
     },
+    /// The holder of a verified bearer token, which itself says what it allows.
+    Token(Arc<Token>),
 }
 
 impl Identity {
-    /// `anonymous`, `user` or `certificate`: the label for logs.
+    /// `anonymous`, `user`, `certificate` or `token`: the label for logs.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Anonymous => "anonymous",
             Self::User { .. } => "user",
             Self::Certificate { .. } => "certificate",
+            Self::Token(_) => "token",
         }
     }
 
-    /// What rules call them: the user's name or the certificate's subject.
+    /// What rules call them: the user's name, the certificate's subject or the token's (`sub`).
     pub fn name(&self) -> Option<&Arc<str>> {
         match self {
             Self::Anonymous => None,
             Self::User { name } => Some(name),
             Self::Certificate { subject } => Some(subject),
+            Self::Token(token) => token.subject(),
         }
     }
 
     /// How the log calls them; owned only where there is a name.
     pub fn log_name(&self) -> Cow<'static, str> {
         self.name()
-            .map_or(Cow::Borrowed("anonymous"), |name| name.to_string().into())
+            .map_or(Cow::Borrowed(self.kind()), |name| name.to_string().into())
+    }
+
+    /// Whether other credentials could allow more: somebody without any, or with a token made for one purpose. They are
+    /// answered 401 where a known user is answered 403 or 404.
+    pub fn may_have_more(&self) -> bool {
+        matches!(self, Self::Anonymous | Self::Token(_))
     }
 }
 
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name().map_or("anonymous", AsRef::as_ref))
+        f.write_str(self.name().map_or(self.kind(), AsRef::as_ref))
     }
 }
 
 /// Verifies the credentials of requests. Shared behind an `Arc`, one per gateway.
 #[derive(Debug)]
 pub struct Authenticator {
+    plain: Option<PlainUsers>,
     users: Option<Users>,
+    tokens: Option<Tokens>,
+    challenge: config::Challenge,
 }
 
 impl Authenticator {
-    /// Opens what `auth:` names. Errors: the users file cannot be read. Blocking.
+    /// Opens what `auth:` names. Errors: the users file or a key cannot be read. Blocking.
     pub fn open(auth: &config::Auth, clock: &Clock) -> Result<Self> {
         let users = match &auth.users_file {
             Some(path) => Some(Users::open(path, clock.clone())?),
             None => None,
         };
-        Ok(Self { users })
+        Ok(Self {
+            plain: PlainUsers::new(&auth.users)?,
+            users,
+            tokens: Tokens::open(&auth.jwt, clock)?,
+            challenge: auth.challenge.clone(),
+        })
+    }
+
+    /// The value of `WWW-Authenticate` in a 401 about `action` in the tenant at `path` (empty for the root).
+    ///
+    /// A bearer challenge names a token that would do, as ChartMuseum words it: no space after commas, `repo` for the root, and
+    /// `push` for deletions.
+    pub fn challenge(&self, path: &str, action: config::Action) -> String {
+        challenge::render(&self.challenge, path, action)
     }
 
     /// Who sends `request`. No credentials: the client certificate's subject, else anonymous.
     ///
     /// Credentials that are malformed or wrong are [`ErrorKind::Unauthenticated`], also where anonymous clients may do the
-    /// same: a typing error must not look like a missing chart. Without any users configured, credentials are not looked
-    /// at, because then they are meant for somebody else, such as a proxy in front. Cancel-safe.
+    /// same: a typing error must not look like a missing chart. Without any users or keys configured, credentials are not
+    /// looked at, because then they are meant for somebody else, such as a proxy in front. Cancel-safe.
     pub async fn authenticate(&self, request: &Request) -> Result<Identity> {
         self.identify(&request.headers, request.certificate_subject.as_ref())
             .await
@@ -104,11 +137,13 @@ impl Authenticator {
         headers: &HeaderMap,
         certificate: Option<&Arc<str>>,
     ) -> Result<Identity> {
-        if let Some(users) = &self.users
-            && let Some((name, password)) = basic_credentials(headers)?
+        if self.knows_anybody()
+            && let Some(credentials) = header::read(headers)?
         {
-            let name = users.verify(&name, &password).await?;
-            return Ok(Identity::User { name });
+            return match credentials {
+                Credentials::Basic(name, password) => self.basic(&name, &password).await,
+                Credentials::Token(text) => self.token(&text).await,
+            };
         }
         Ok(match certificate {
             Some(subject) => Identity::Certificate {
@@ -117,122 +152,48 @@ impl Authenticator {
             None => Identity::Anonymous,
         })
     }
-}
 
-/// User name and password of an `Authorization: Basic` field; `None` without the field.
-///
-/// The scheme's case does not matter (RFC 9110 §11.1). Errors: anything else, two fields included.
-fn basic_credentials(headers: &HeaderMap) -> Result<Option<(String, String)>> {
-    let mut values = headers.get_all(header::AUTHORIZATION).iter();
-    let Some(value) = values.next() else {
-        return Ok(None);
-    };
-    let malformed = || {
-        Error::new(
-            ErrorKind::Unauthenticated,
-            "the `Authorization` header is malformed; send `Basic` with the base64 of `user:password`",
-        )
-    };
-    if values.next().is_some() {
-        return Err(malformed());
+    fn knows_anybody(&self) -> bool {
+        self.plain.is_some() || self.users.is_some() || self.tokens.is_some()
     }
-    let (scheme, encoded) = value
-        .to_str()
-        .ok()
-        .and_then(|value| value.trim().split_once(' '))
-        .ok_or_else(malformed)?;
-    if !scheme.eq_ignore_ascii_case("basic") {
-        return Err(Error::new(
-            ErrorKind::Unauthenticated,
-            format!("credentials of the scheme `{scheme:.40}` are not accepted; send `Basic`"),
-        ));
-    }
-    let text = base64::decode(encoded.trim())
-        .and_then(|bytes| String::from_utf8(bytes).ok())
-        .ok_or_else(malformed)?;
-    let (name, password) = text.split_once(':').ok_or_else(malformed)?;
-    Ok(Some((name.to_owned(), password.to_owned())))
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::http::HeaderValue;
-
-    fn headers(values: &[&str]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for value in values {
-            headers.append(
-                header::AUTHORIZATION,
-                HeaderValue::from_str(value).expect("a value"),
-            );
+    /// A user, or a token in the place of the password, for clients that can send nothing else; the name then means nothing.
+    async fn basic(&self, name: &str, password: &str) -> Result<Identity> {
+        if let Some(name) = self
+            .plain
+            .as_ref()
+            .and_then(|plain| plain.verify(name, password))
+        {
+            return Ok(Identity::User { name });
         }
-        headers
-    }
-
-    async fn with_users() -> (tempfile::TempDir, Authenticator) {
-        let folder = tempfile::tempdir().expect("a folder");
-        let file = folder.path().join("htpasswd");
-        // The SHA-1 of `pass:word`; the cheapest scheme keeps the test fast.
-        std::fs::write(&file, "ci:{SHA}JfOwpCDy5ASLqp0M24rdutzyYk8=\n").expect("written");
-        let auth = config::Auth {
-            users_file: Some(file),
-            ..config::Auth::default()
-        };
-        let authenticator = Authenticator::open(&auth, &Clock::system()).expect("opened");
-        (folder, authenticator)
-    }
-
-    #[tokio::test]
-    async fn absent_credentials_are_anonymous_and_bad_ones_are_refused() {
-        let (_folder, authenticator) = with_users().await;
-        let subject: Arc<str> = Arc::from("CN=node");
-        let identity = authenticator.identify(&headers(&[]), None).await;
-        assert_eq!(identity.expect("anonymous"), Identity::Anonymous);
-        let identity = authenticator.identify(&headers(&[]), Some(&subject)).await;
-        assert_eq!(identity.expect("certificate").to_string(), "CN=node");
-        for good in [
-            "Basic Y2k6cGFzczp3b3Jk",
-            "basic  Y2k6cGFzczp3b3Jk ",
-            "BASIC Y2k6cGFzczp3b3Jk",
-        ] {
-            let identity = authenticator
-                .identify(&headers(&[good]), Some(&subject))
-                .await
-                .expect(good);
-            assert_eq!(identity.kind(), "user");
-            assert_eq!(identity.to_string(), "ci");
+        if let Some(tokens) = &self.tokens
+            && header::is_token(password)
+        {
+            let verified = tokens.verify(password).await;
+            // It may be the odd password of somebody in the users file.
+            if verified.is_ok() || self.users.is_none() {
+                return verified.map(Identity::Token);
+            }
         }
-        for bad in [
-            &["Basic Y2k6d3Jvbmc="][..],
-            &["Basic bm9ib2R5OnBhc3M6d29yZA=="],
-            &["Basic"],
-            &["Basic "],
-            &["Basic !!!!"],
-            &["Basic Y2k="],
-            &["Basic /////w=="],
-            &["Bearer abc"],
-            &["Y2k6cGFzczp3b3Jk"],
-            &[""],
-            &["Basic Og=="],
-            &["Basic Y2k6cGFzczp3b3Jk", "Basic Y2k6cGFzczp3b3Jk"],
-        ] {
-            let error = authenticator
-                .identify(&headers(bad), Some(&subject))
-                .await
-                .expect_err("refused");
-            assert_eq!(error.kind(), ErrorKind::Unauthenticated, "{bad:?}");
-            assert!(!error.message().contains("pass:word"), "{error}");
+        match &self.users {
+            Some(users) => Ok(Identity::User {
+                name: users.verify(name, password).await?,
+            }),
+            None if self.plain.is_some() => Err(users::wrong()),
+            None => Err(Error::new(
+                ErrorKind::Unauthenticated,
+                "the password is no token; send `Bearer` with one, or one as the password",
+            )),
         }
     }
 
-    #[tokio::test]
-    async fn credentials_for_somebody_else_are_not_looked_at() {
-        let authenticator =
-            Authenticator::open(&config::Auth::default(), &Clock::system()).expect("opened");
-        let identity = authenticator
-            .identify(&headers(&["Bearer for-the-proxy-in-front"]), None)
-            .await;
-        assert_eq!(identity.expect("anonymous"), Identity::Anonymous);
+    async fn token(&self, text: &str) -> Result<Identity> {
+        match &self.tokens {
+            Some(tokens) => tokens.verify(text).await.map(Identity::Token),
+            None => Err(Error::new(
+                ErrorKind::Unauthenticated,
+                "tokens are not accepted here; send `Basic` with a user name and password",
+            )),
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! What an identity may do in one tenant.
 
+use std::sync::Arc;
+
 use super::Identity;
 use crate::config::{Access, Action, Rule, Subject};
 use crate::error::{Error, ErrorKind, Result};
@@ -27,6 +29,8 @@ pub enum Granted {
     Anonymous,
     /// `access.rules[n]`, the first that matches.
     Rule(usize),
+    /// What the token says about this tenant.
+    Token,
 }
 
 impl Policy {
@@ -38,22 +42,24 @@ impl Policy {
         }
     }
 
-    /// Whether `identity` may do `action`.
-    pub fn allows(&self, identity: &Identity, action: Action) -> bool {
-        self.decide(identity, action).allowed
+    /// Whether `identity` may do `action` in the tenant at `path` (segments joined by `/`, empty for the root).
+    pub fn allows(&self, identity: &Identity, path: &str, action: Action) -> bool {
+        self.decide(identity, path, action).allowed
     }
 
-    /// Whether `identity` may do `action`, and why. What anonymous clients may do, everybody may.
-    pub fn decide(&self, identity: &Identity, action: Action) -> Decision {
+    /// As [`Policy::allows`], with the reason. What anonymous clients may do, everybody may.
+    pub fn decide(&self, identity: &Identity, path: &str, action: Action) -> Decision {
         let by = if self.anonymous.contain(action) {
             Some(Granted::Anonymous)
+        } else if let Some(rule) = self.rule_for(identity, action) {
+            Some(Granted::Rule(rule))
         } else {
-            identity.name().and_then(|name| {
-                self.rules
-                    .iter()
-                    .position(|rule| rule.actions.contain(action) && rule.is_about(name))
-                    .map(Granted::Rule)
-            })
+            match identity {
+                Identity::Token(token) if token.grants(path).contain(action) => {
+                    Some(Granted::Token)
+                }
+                _ => None,
+            }
         };
         Decision {
             allowed: by.is_some(),
@@ -61,10 +67,10 @@ impl Policy {
         }
     }
 
-    /// Nothing, where `identity` may do `action`; else the error to answer with: anonymous clients are asked for
-    /// credentials (401), known ones are refused (403).
-    pub fn authorize(&self, identity: &Identity, action: Action) -> Result<()> {
-        if self.allows(identity, action) {
+    /// Nothing, where `identity` may do `action`; else the error to answer with: anonymous clients and holders of tokens that
+    /// do not reach so far are asked for credentials (401), known users are refused (403).
+    pub fn authorize(&self, identity: &Identity, path: &str, action: Action) -> Result<()> {
+        if self.allows(identity, path, action) {
             return Ok(());
         }
         let verb = verb(action);
@@ -73,11 +79,22 @@ impl Policy {
                 ErrorKind::Unauthenticated,
                 format!("credentials are needed to {verb} here"),
             ),
+            // The challenge of a 401 says which token is needed; the client can fetch that one.
+            Identity::Token(_) => Error::new(
+                ErrorKind::Unauthenticated,
+                format!("the token does not allow to {verb} here"),
+            ),
             Identity::User { .. } | Identity::Certificate { .. } => Error::new(
                 ErrorKind::Forbidden,
                 format!("`{identity}` may not {verb} here"),
             ),
         })
+    }
+
+    fn rule_for(&self, identity: &Identity, action: Action) -> Option<usize> {
+        self.rules
+            .iter()
+            .position(|rule| rule.actions.contain(action) && rule.is_about(identity))
     }
 }
 
@@ -101,17 +118,18 @@ impl Compiled {
         }
     }
 
-    fn is_about(&self, name: &str) -> bool {
-        self.everybody || self.names.iter().any(|known| known == name)
+    fn is_about(&self, identity: &Identity) -> bool {
+        let named = |name: &Arc<str>| self.names.iter().any(|known| **known == **name);
+        self.everybody && *identity != Identity::Anonymous || identity.name().is_some_and(named)
     }
 }
 
 /// A set of actions. `admin` contains all of them.
-#[derive(Clone, Copy, Debug)]
-struct Actions(u8);
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Actions(u8);
 
 impl Actions {
-    fn of(actions: &[Action]) -> Self {
+    pub(super) fn of(actions: &[Action]) -> Self {
         let bits = |action: &Action| match action {
             Action::Admin => u8::MAX,
             other => bit(*other),
@@ -119,7 +137,7 @@ impl Actions {
         Self(actions.iter().map(bits).fold(0, |all, bits| all | bits))
     }
 
-    fn contain(self, action: Action) -> bool {
+    pub(super) fn contain(self, action: Action) -> bool {
         self.0 & bit(action) != 0
     }
 }
@@ -189,7 +207,7 @@ mod tests {
             (user("root"), Action::Push, Some(Granted::Rule(2))),
             (user("root"), Action::Admin, Some(Granted::Rule(2))),
         ] {
-            let decision = policy.decide(&identity, action);
+            let decision = policy.decide(&identity, "", action);
             assert_eq!(decision.by, by, "{identity} {action:?}");
             assert_eq!(decision.allowed, by.is_some());
         }
@@ -200,20 +218,20 @@ mod tests {
         let policy = policy();
         let kind = |identity: &Identity| {
             policy
-                .authorize(identity, Action::Push)
+                .authorize(identity, "", Action::Push)
                 .expect_err("refused")
                 .kind()
         };
         assert_eq!(kind(&Identity::Anonymous), ErrorKind::Unauthenticated);
         assert_eq!(kind(&user("eve")), ErrorKind::Forbidden);
-        assert!(policy.authorize(&user("ci"), Action::Push).is_ok());
+        assert!(policy.authorize(&user("ci"), "", Action::Push).is_ok());
     }
 
     #[test]
     fn nothing_is_allowed_by_default() {
         let policy = Policy::new(&Access::default());
         for identity in [Identity::Anonymous, user("ci")] {
-            assert!(!policy.allows(&identity, Action::Pull));
+            assert!(!policy.allows(&identity, "", Action::Pull));
         }
     }
 }

@@ -5,56 +5,36 @@
 //! never remembered, and a user that does not exist costs as much time as one that does.
 
 use std::collections::HashMap;
-use std::fmt;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
 
 use super::hash::Hash;
+use super::watched::{Content, Watched};
 use crate::clock::Clock;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
 
-/// How often the file is looked at, in milliseconds.
-const CHECK_EVERY: i64 = 1_000;
-/// How long a look at the file may hold a request up; a file system that hangs must not stop everybody.
-const CHECK_PATIENCE: Duration = Duration::from_millis(500);
 /// How long a right password is remembered, in milliseconds.
 const REMEMBER: i64 = 5 * 60 * 1_000;
 /// How many right passwords are remembered; about 100 bytes each.
 const REMEMBERED: usize = 10_000;
 /// How many verifications may wait for a thread before clients are told to come back.
 const QUEUE: usize = 256;
-/// Nobody has a file of users this large; more would be memory that somebody else chose.
-const MAX_FILE: u64 = 16 << 20;
-
 /// The users of an htpasswd file.
+#[derive(Debug)]
 pub struct Users {
-    file: Arc<File>,
+    file: Watched<Reading>,
     clock: Clock,
     /// Threads that may compute hashes at the same time: one less than there are cores leaves the others their work.
     threads: Arc<Semaphore>,
     queue: Arc<Semaphore>,
 }
 
-/// The file and its last reading.
-struct File {
-    path: PathBuf,
-    current: ArcSwap<Reading>,
-    /// When it was last looked at, in milliseconds of the wall clock.
-    checked: AtomicI64,
-    /// The last look that failed, so that one fault is one warning.
-    fault: Mutex<Option<String>>,
-}
-
 /// One state of the file.
 struct Reading {
-    stamp: Stamp,
     users: HashMap<Arc<str>, Hash>,
     /// What an unknown user is verified against.
     nobody: Hash,
@@ -64,34 +44,12 @@ struct Reading {
     remembered: Mutex<HashMap<Digest, i64>>,
 }
 
-/// What tells one state of the file from another, without reading it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
-    length: u64,
-    modified: (i64, i64),
-    /// Changes even where a tool puts the old modification time back.
-    changed: (i64, i64),
-    inode: u64,
-}
-
 impl Users {
     /// Reads the file. Errors: it cannot be read; broken lines only cost a warning each. Blocking.
     pub fn open(path: &Path, clock: Clock) -> Result<Self> {
-        let reading = Reading::read(path).map_err(|error| {
-            Error::new(
-                ErrorKind::Invalid,
-                format!("cannot read the users file `{}`", path.display()),
-            )
-            .with_source(error)
-        })?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Self {
-            file: Arc::new(File {
-                path: path.to_path_buf(),
-                current: ArcSwap::from_pointee(reading),
-                checked: AtomicI64::new(clock.now().as_millisecond()),
-                fault: Mutex::default(),
-            }),
+            file: Watched::open(path, clock.clone())?,
             clock,
             threads: Arc::new(Semaphore::new(cores.saturating_sub(1).max(1))),
             queue: Arc::new(Semaphore::new(QUEUE)),
@@ -103,8 +61,7 @@ impl Users {
     /// [`ErrorKind::RateLimited`]: too many passwords are being verified already. Cancel-safe: a computation that was
     /// started goes on and keeps its place among the threads until it is done.
     pub async fn verify(&self, name: &str, password: &str) -> Result<Arc<str>> {
-        self.look().await;
-        let reading = self.file.current.load_full();
+        let reading = self.file.current().await;
         let credentials = reading.digest(name, password);
         if let Some(name) = reading.recall(name, credentials, self.clock.now().as_millisecond()) {
             return Ok(name);
@@ -150,102 +107,26 @@ impl Users {
         })
         .await
         .map_err(|error| Error::internal("a password could not be verified", error))?;
-        verified.ok_or_else(|| {
-            Error::new(
-                ErrorKind::Unauthenticated,
-                "the user name or the password is wrong",
-            )
-        })
-    }
-
-    /// Rereads the file where it has changed, at most once a second. The request that finds it due waits for it, so that
-    /// the first request after a change already meets the new users; the others go on meanwhile.
-    async fn look(&self) {
-        let now = self.clock.now().as_millisecond();
-        let checked = self.file.checked.load(Ordering::Relaxed);
-        // The distance, because a wall clock that is set back must not stop the looking.
-        if now.abs_diff(checked) < CHECK_EVERY.unsigned_abs()
-            || self
-                .file
-                .checked
-                .compare_exchange(checked, now, Ordering::Relaxed, Ordering::Relaxed)
-                .is_err()
-        {
-            return;
-        }
-        let file = Arc::clone(&self.file);
-        let look = tokio::task::spawn_blocking(move || file.look());
-        if tokio::time::timeout(CHECK_PATIENCE, look).await.is_err() {
-            tracing::warn!(
-                file.path = %self.file.path.display(),
-                "users file `{}` did not answer in time; going on with the users that are known",
-                self.file.path.display()
-            );
-        }
+        verified.ok_or_else(wrong)
     }
 }
 
-impl fmt::Debug for Users {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Users")
-            .field("path", &self.file.path)
-            .finish_non_exhaustive()
-    }
+/// What everybody is told whose credentials are wrong, whatever is wrong with them.
+pub(super) fn wrong() -> Error {
+    Error::new(
+        ErrorKind::Unauthenticated,
+        "the user name or the password is wrong",
+    )
 }
 
-impl File {
-    fn look(&self) {
-        let current = self.current.load();
-        let outcome = match Stamp::of(&self.path) {
-            Ok(stamp) if stamp == current.stamp => Ok(None),
-            Ok(_) => Reading::read(&self.path).map(Some),
-            Err(error) => Err(error),
-        };
-        let mut fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
-        match outcome {
-            Ok(reading) => {
-                *fault = None;
-                let Some(reading) = reading else { return };
-                tracing::info!(
-                    file.path = %self.path.display(),
-                    users = reading.users.len(),
-                    "users file `{}` changed; it has {} users now",
-                    self.path.display(),
-                    reading.users.len()
-                );
-                self.current.store(Arc::new(reading));
-            }
-            Err(error) => {
-                let error = error.to_string();
-                if fault.as_deref() != Some(&error) {
-                    tracing::warn!(
-                        file.path = %self.path.display(),
-                        "users file `{}` cannot be read any more, going on with the users that are known: {error}",
-                        self.path.display()
-                    );
-                    *fault = Some(error);
-                }
-            }
-        }
-    }
-}
+impl Content for Reading {
+    const WHAT: &'static str = "users file";
 
-impl Reading {
-    fn read(path: &Path) -> std::io::Result<Self> {
-        // The stamp is taken first: a change in between is found by the next look.
-        let stamp = Stamp::of(path)?;
-        if stamp.length > MAX_FILE {
-            return Err(std::io::Error::other(format!(
-                "the file has {} bytes; at most {MAX_FILE} are read",
-                stamp.length
-            )));
-        }
-        let text = String::from_utf8_lossy(&std::fs::read(path)?).into_owned();
+    fn read(bytes: &[u8], path: &Path) -> std::io::Result<Self> {
         let mut key = [0; 32];
         getrandom::fill(&mut key).map_err(std::io::Error::other)?;
-        let users = parse(&text, path);
+        let users = parse(&String::from_utf8_lossy(bytes), path);
         Ok(Self {
-            stamp,
             nobody: usual(&users),
             users,
             key,
@@ -253,6 +134,12 @@ impl Reading {
         })
     }
 
+    fn summary(&self) -> String {
+        format!("{} users", self.users.len())
+    }
+}
+
+impl Reading {
     fn digest(&self, name: &str, password: &str) -> Digest {
         let mut text = Vec::with_capacity(32 + name.len() + 1 + password.len());
         text.extend_from_slice(&self.key);
@@ -290,21 +177,6 @@ impl Reading {
         self.remembered
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Stamp {
-    fn of(path: &Path) -> std::io::Result<Self> {
-        let metadata = std::fs::metadata(path)?;
-        if !metadata.is_file() {
-            return Err(std::io::Error::other("not a file"));
-        }
-        Ok(Self {
-            length: metadata.len(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-            inode: metadata.ino(),
-        })
     }
 }
 
@@ -361,6 +233,7 @@ fn usual(users: &HashMap<Arc<str>, Hash>) -> Hash {
 mod tests {
     use super::*;
     use jiff::Timestamp;
+    use std::path::PathBuf;
 
     const SECRET: &str = "$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a";
     const WORD: &str = "{SHA}JfOwpCDy5ASLqp0M24rdutzyYk8=";
@@ -401,7 +274,7 @@ mod tests {
         }
 
         fn remembered(&self) -> usize {
-            self.users.file.current.load().remembered().len()
+            self.users.file.known().remembered().len()
         }
     }
 
@@ -472,7 +345,7 @@ mod tests {
     #[tokio::test]
     async fn the_memory_is_bounded() {
         let world = World::new("");
-        let reading = world.users.file.current.load_full();
+        let reading = world.users.file.known();
         for number in 0..3 * REMEMBERED {
             reading.remember(Digest::of(&number.to_le_bytes()), 0);
         }

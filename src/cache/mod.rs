@@ -30,6 +30,7 @@ mod tests;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 
 use self::disk::Disk;
@@ -51,6 +52,7 @@ use crate::config;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
+use crate::upstream::Notebook;
 
 /// Asks the redis server that `config` names whether it answers (`chartgate check --connect`).
 pub async fn probe_redis(config: &config::Redis) -> Result<()> {
@@ -264,6 +266,18 @@ impl Cache {
         self.disk.tell_uses();
         let ledger = Arc::clone(&self.ledger);
         let _ = tokio::task::spawn_blocking(move || ledger.close()).await;
+    }
+}
+
+/// Upstreams keep their notes among the documents.
+#[async_trait]
+impl Notebook for Cache {
+    async fn read(&self, name: &str) -> Option<Bytes> {
+        self.get_document(name).await
+    }
+
+    async fn write(&self, name: &str, note: Bytes) -> Result<()> {
+        self.put_document(name, note).await
     }
 }
 

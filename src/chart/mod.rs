@@ -5,6 +5,7 @@ pub mod constraint;
 pub mod metadata;
 pub(crate) mod node;
 pub mod provenance;
+pub mod values;
 pub mod version;
 pub(crate) mod yaml;
 

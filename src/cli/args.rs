@@ -41,6 +41,34 @@ pub enum Command {
     Explain(Explain),
     /// Print an htpasswd line for a user
     Passwd(Passwd),
+    /// Run the service that ChartMuseum's flags, environment and configuration file ask for
+    Chartmuseum(Chartmuseum),
+    /// Print the configuration that does what another program's flags ask for
+    #[command(subcommand, after_help = MIGRATE_EXAMPLE)]
+    Migrate(Migrate),
+}
+
+const MIGRATE_EXAMPLE: &str = "Example:\n  chartgate migrate chartmuseum --storage local --storage-local-rootdir ./charts > chartgate.yaml";
+
+/// `chartgate chartmuseum`; the flags are read in their own grammar, help and version included.
+#[derive(Args, Clone, Debug)]
+#[command(
+    disable_help_flag = true,
+    after_help = "`chartgate chartmuseum --help` lists the flags.\n\n\
+                  Example:\n  chartgate chartmuseum --storage local --storage-local-rootdir ./charts --port 8080"
+)]
+pub struct Chartmuseum {
+    /// ChartMuseum's flags
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub flags: Vec<String>,
+}
+
+/// `chartgate migrate`
+#[derive(Debug, Subcommand)]
+pub enum Migrate {
+    /// From the flags, environment and configuration file of ChartMuseum
+    #[command(after_help = MIGRATE_EXAMPLE)]
+    Chartmuseum(Chartmuseum),
 }
 
 /// `chartgate serve`

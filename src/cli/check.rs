@@ -7,12 +7,13 @@ use super::failure::Failure;
 use super::{args, serve};
 use crate::cache;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, Place};
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::net::Clients;
+use crate::object::Bucket;
 use crate::server;
-use crate::upstream::{self, IndexReply};
+use crate::upstream::{self, NoNotebook};
 
 /// Checks a configuration; with `--connect` tries every upstream, store and redis and prints a table.
 pub(super) fn run(arguments: &args::Check) -> Result<(), Failure> {
@@ -20,7 +21,7 @@ pub(super) fn run(arguments: &args::Check) -> Result<(), Failure> {
     println!(
         "configuration is fine: {} upstreams, {} tenants",
         config.upstreams.len(),
-        config.tenants.len()
+        config.tenants.len() + config.patterns.len()
     );
     if !arguments.connect {
         return Ok(());
@@ -61,11 +62,9 @@ async fn connect(config: &Config) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for (name, settings) in &config.upstreams {
         let started = Instant::now();
-        let answer = match upstream::build(settings, &clients, &metrics, &clock) {
-            Ok(upstream) => upstream
-                .fetch_index(None)
-                .await
-                .map(|reply| summary(&reply)),
+        let built = upstream::build(settings, &clients, &metrics, &clock, Arc::new(NoNotebook));
+        let answer = match built {
+            Ok(upstream) => upstream.check().await,
             Err(error) => Err(error),
         };
         rows.push(Row {
@@ -86,33 +85,29 @@ async fn connect(config: &Config) -> Result<Vec<Row>> {
         });
     }
     let started = Instant::now();
-    let Some(root) = config.store.root().map(std::path::Path::to_path_buf) else {
-        return Ok(rows);
+    let (what, answer) = match &config.store.place {
+        Place::Folder(root) => {
+            let root = root.clone();
+            let what = format!("store {}", root.display());
+            let answer = tokio::task::spawn_blocking(move || writable(&root))
+                .await
+                .map_err(|cause| Error::internal("checking the store ended early", cause))?;
+            (what, answer)
+        }
+        Place::Objects(objects) => match Bucket::open(objects, &clients, &clock) {
+            Ok(bucket) => {
+                let answer = bucket.check().await.map(|()| "answers".to_owned());
+                (format!("store {}", bucket.label()), answer)
+            }
+            Err(error) => ("store".to_owned(), Err(error)),
+        },
     };
-    let what = format!("store {}", root.display());
-    let answer = tokio::task::spawn_blocking(move || writable(&root))
-        .await
-        .map_err(|cause| Error::internal("checking the store ended early", cause))?;
     rows.push(Row {
         what,
         answer,
         millis: started.elapsed().as_millis(),
     });
     Ok(rows)
-}
-
-fn summary(reply: &IndexReply) -> String {
-    match reply {
-        IndexReply::Entries { index, broken, .. } => {
-            format!(
-                "{} packages without an index, {} of them broken",
-                index.versions() + broken.len(),
-                broken.len()
-            )
-        }
-        IndexReply::NotModified => "not modified".to_owned(),
-        IndexReply::Text { text, .. } => format!("index of {} bytes", text.len()),
-    }
 }
 
 /// Whether files can be made in the store's folder, or in the nearest one above it that exists.

@@ -12,12 +12,17 @@ use crate::error::{Error, Result};
 use crate::gateway::{Gateway, Tenant};
 use crate::http::Body;
 use crate::index::{Found, Member};
+use crate::names::TenantPattern;
 use crate::server;
 
 /// Prints the merged index of a tenant.
 pub(super) fn index(arguments: &args::Index) -> Result<(), Failure> {
-    let config = serve::read(arguments.config.as_deref())?;
-    let body = with_gateway(config, &arguments.tenant, |_, tenant| {
+    print_index(serve::read(arguments.config.as_deref())?, &arguments.tenant)
+}
+
+/// Prints the merged index of a tenant of `config`.
+pub(super) fn print_index(config: Config, tenant: &str) -> Result<(), Failure> {
+    let body = with_gateway(config, tenant, |_, tenant| {
         Ok(tenant.charts().snapshot().body())
     })?;
     print(&body)
@@ -37,7 +42,8 @@ pub(super) fn explain(arguments: &args::Explain) -> Result<(), Failure> {
     print(&Body::Bytes(text.into()))
 }
 
-fn print(body: &Body) -> Result<(), Failure> {
+/// Writes to standard output. A reader that has gone is no failure.
+pub(super) fn print(body: &Body) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     let written = match body {
         Body::Bytes(bytes) => out.write_all(bytes),
@@ -59,8 +65,11 @@ fn with_gateway<T>(
     ask: impl FnOnce(&Gateway, &Tenant) -> Result<T>,
 ) -> Result<T, Failure> {
     let path = tenant.trim_matches('/').to_owned();
-    if !config.tenants.contains_key(path.as_str()) {
-        let known: Vec<&str> = config.tenants.keys().map(|path| &**path.label()).collect();
+    let fits = |pattern: &TenantPattern| pattern.fits(&path);
+    if !config.tenants.contains_key(path.as_str()) && !config.patterns.keys().any(fits) {
+        let tenants = config.tenants.keys().map(|path| &**path.label());
+        let patterns = config.patterns.keys().map(TenantPattern::as_str);
+        let known: Vec<&str> = tenants.chain(patterns).collect();
         return Err(Failure::Usage(format!(
             "tenant `{tenant}` is not configured; there are `{}`",
             known.join("`, `")
@@ -74,10 +83,9 @@ fn with_gateway<T>(
         let shared = serve::open_shared(&config).await?;
         let gateway = Gateway::build(config, &shared, None, &serve::no_progress()).await?;
         gateway.settled().await;
-        let tenant = gateway
-            .tenant(&path)
-            .ok_or_else(|| Error::not_found(format!("tenant `{path}` does not exist")))?;
-        ask(&gateway, tenant)
+        let tenant = gateway.tenant(&path).await?;
+        tenant.charts().settled().await;
+        ask(&gateway, &tenant)
     })?;
     Ok(answer)
 }

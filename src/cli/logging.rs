@@ -12,6 +12,9 @@ use crate::config::Environment;
 /// What is logged where nobody says otherwise: the server library tells its own life at `info`, which ours tells better.
 const SERVICE_FILTER: &str = "info,pingora=warn,pingora_core=warn";
 
+/// What is logged where somebody asks for all of what we do ourselves.
+const DEBUGGING_FILTER: &str = "info,chartgate=debug,pingora=warn,pingora_core=warn";
+
 /// What is logged by a command that a person runs for its output.
 const COMMAND_FILTER: &str = "warn";
 
@@ -20,6 +23,8 @@ const COMMAND_FILTER: &str = "warn";
 pub enum Purpose {
     /// It serves: its log is its life.
     Service,
+    /// It serves, and somebody looks for a fault.
+    Debugging,
     /// It prints an answer and ends.
     Command,
 }
@@ -28,26 +33,20 @@ impl Purpose {
     fn default_filter(self) -> &'static str {
         match self {
             Self::Service => SERVICE_FILTER,
+            Self::Debugging => DEBUGGING_FILTER,
             Self::Command => COMMAND_FILTER,
         }
     }
 }
 
-/// Starts logging for this process. To be called once, by `main`; a second call does nothing.
+/// Starts logging for this process, in this style. To be called once, by `main`; a second call does nothing.
 ///
 /// `CHARTGATE_LOG`, else `RUST_LOG`, filters, in the directives of `tracing_subscriber`'s `EnvFilter`: `debug`,
 /// `info,chartgate::upstream=debug`. A filter that cannot be read is told and the default used. Events of the `log` crate
 /// are included. Lines are written by a thread of their own, so that a slow reader of stderr never holds a request up; if
 /// 128,000 of them wait, more are dropped. Keep the result until the process ends: dropping it writes what waits.
-pub fn start(purpose: Purpose, env: Environment<'_>) -> WorkerGuard {
-    let terminal = io::stderr().is_terminal();
-    let color = terminal && env("NO_COLOR").is_none_or(|value| value.is_empty());
+pub fn start(purpose: Purpose, style: Style, env: Environment<'_>) -> WorkerGuard {
     let (filter, fault) = filter(purpose.default_filter(), env);
-    let style = if terminal {
-        Style::Human { color }
-    } else {
-        Style::Json
-    };
     let (writer, guard) = tracing_appender::non_blocking(io::stderr());
     if subscriber(filter, style, writer).try_init().is_ok()
         && let Some(fault) = fault
@@ -59,9 +58,32 @@ pub fn start(purpose: Purpose, env: Environment<'_>) -> WorkerGuard {
 
 /// How a line looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Style {
-    Human { color: bool },
+pub enum Style {
+    /// For people.
+    Human {
+        /// With the colors of a terminal.
+        color: bool,
+    },
+    /// One JSON object a line.
     Json,
+}
+
+impl Style {
+    /// Human where stderr is a terminal, JSON otherwise.
+    pub fn usual(env: Environment<'_>) -> Self {
+        if io::stderr().is_terminal() {
+            Self::human(env)
+        } else {
+            Self::Json
+        }
+    }
+
+    /// Human, with colors where stderr is a terminal and `NO_COLOR` does not forbid them.
+    pub fn human(env: Environment<'_>) -> Self {
+        let color =
+            io::stderr().is_terminal() && env("NO_COLOR").is_none_or(|value| value.is_empty());
+        Self::Human { color }
+    }
 }
 
 fn subscriber<W>(

@@ -2,6 +2,7 @@
 
 pub mod args;
 mod bar;
+mod chartmuseum;
 mod check;
 mod failure;
 mod inspect;
@@ -13,9 +14,10 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use self::args::{Cli, Command};
+use self::args::{Cli, Command, Migrate};
+use self::chartmuseum::Asked;
 pub use self::failure::Failure;
-use self::logging::Purpose;
+use self::logging::{Purpose, Style};
 
 /// Exit code of wrong usage and of a wrong configuration (`EX_USAGE`).
 const USAGE: u8 = 64;
@@ -34,19 +36,19 @@ pub fn run() -> ExitCode {
             };
         }
     };
-    let purpose = match command {
-        Command::Serve(_) => Purpose::Service,
-        _ => Purpose::Command,
-    };
-    let log = logging::start(purpose, &|name| std::env::var(name).ok());
     let outcome = match &command {
-        Command::Serve(arguments) => serve::run(arguments),
-        Command::Check(arguments) => check::run(arguments),
-        Command::Index(arguments) => inspect::index(arguments),
-        Command::Explain(arguments) => inspect::explain(arguments),
-        Command::Passwd(arguments) => passwd::run(arguments).map_err(Failure::from),
+        Command::Serve(arguments) => logged(Purpose::Service, || serve::command(arguments)),
+        Command::Check(arguments) => logged(Purpose::Command, || check::run(arguments)),
+        Command::Index(arguments) => logged(Purpose::Command, || inspect::index(arguments)),
+        Command::Explain(arguments) => logged(Purpose::Command, || inspect::explain(arguments)),
+        Command::Passwd(arguments) => logged(Purpose::Command, || {
+            passwd::run(arguments).map_err(Failure::from)
+        }),
+        Command::Chartmuseum(arguments) => Asked::to_run(&arguments.flags).and_then(museum),
+        Command::Migrate(Migrate::Chartmuseum(arguments)) => {
+            Asked::to_print(&arguments.flags).and_then(museum)
+        }
     };
-    drop(log);
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -54,6 +56,23 @@ pub fn run() -> ExitCode {
             failure.exit_code().into()
         }
     }
+}
+
+/// A command of chartgate's own. What it logs is written before its failure is told.
+fn logged(purpose: Purpose, run: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
+    let _log = logging::start(purpose, Style::usual(&variable), &variable);
+    run()
+}
+
+/// A command that speaks ChartMuseum's flags, which also say how it logs.
+fn museum(asked: Asked) -> Result<(), Failure> {
+    let (purpose, style) = asked.logging(&variable);
+    let _log = logging::start(purpose, style, &variable);
+    asked.run()
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 /// The command; without one it is `serve`, whose arguments may still come from the environment.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
+use tokio::sync::Semaphore;
 use tracing::{error, info, warn};
 
 use super::args;
@@ -18,10 +19,10 @@ use crate::config::{self, Config};
 use crate::error::{Error, Result};
 use crate::gateway::{Gateway, Progress, Shared};
 use crate::http::{Request, RequestBody, Response};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, MuseumRequest};
 use crate::net::Clients;
 use crate::repository::Freshness;
-use crate::server::{self, Control, Handler, Hooks, Outcome, Server, ServerOptions};
+use crate::server::{self, Control, Handler, Hooks, Outcome, Server, ServerOptions, Times};
 
 /// How long a reload waits for upstreams that it has never asked before.
 const FIRST_INDEXES: Duration = Duration::from_secs(30);
@@ -29,25 +30,58 @@ const FIRST_INDEXES: Duration = Duration::from_secs(30);
 /// How long the process waits at its end for work that no request needs.
 const STRAGGLERS: Duration = Duration::from_secs(5);
 
-/// Runs the gateway until it is told to stop.
-pub(super) fn run(arguments: &args::Serve) -> Result<(), Failure> {
+/// What to serve, and how to find out anew.
+pub(super) struct Plan {
+    pub(super) config: Config,
+    /// Reads the configuration again, and what it is called; `None`: it cannot have changed.
+    pub(super) reread: Option<(String, Reread)>,
+    /// Take the listening sockets over from the running process.
+    pub(super) upgrade: bool,
+    /// Whether requests of `/health` that went well are logged: probes ask every few seconds.
+    pub(super) log_health: bool,
+}
+
+/// Reads a configuration. Blocking.
+pub(super) type Reread = Arc<dyn Fn() -> Result<Config, Failure> + Send + Sync>;
+
+/// `chartgate serve`
+pub(super) fn command(arguments: &args::Serve) -> Result<(), Failure> {
     let config = configure(arguments)?;
-    if arguments.config.is_none() {
-        unpack_samples(&config.data_dir)?;
-    }
-    let runtime = server::runtime(&config.server)?;
-    let outcome = runtime.block_on(serve(config, arguments));
+    let reread: Option<(String, Reread)> = match &arguments.config {
+        Some(file) => {
+            let arguments = arguments.clone();
+            let read: Reread = Arc::new(move || configure(&arguments));
+            Some((file.display().to_string(), read))
+        }
+        None => {
+            unpack_samples(&config.data_dir)?;
+            None
+        }
+    };
+    run(Plan {
+        config,
+        reread,
+        upgrade: arguments.upgrade,
+        log_health: true,
+    })
+}
+
+/// Runs the gateway until it is told to stop.
+pub(super) fn run(plan: Plan) -> Result<(), Failure> {
+    let runtime = server::runtime(&plan.config.server)?;
+    let outcome = runtime.block_on(serve(plan));
     // Blocking work that is still under way is about caches; nobody waits for it.
     runtime.shutdown_timeout(STRAGGLERS);
     Ok(outcome?)
 }
 
-async fn serve(config: Config, arguments: &args::Serve) -> Result<()> {
+async fn serve(plan: Plan) -> Result<()> {
+    let config = plan.config;
     // Bound first: an address in use is told before anything else is touched, and clients queue instead of being refused.
     let options = ServerOptions {
-        upgrade: arguments.upgrade,
+        upgrade: plan.upgrade,
         upgrade_socket: Some(config.data_dir.join("upgrade.sock")),
-        ..ServerOptions::default()
+        times: Times::of(&config.server),
     };
     create_data_dir(&config.data_dir)?;
     let server = Server::bind(&config.server, options).await?;
@@ -61,7 +95,8 @@ async fn serve(config: Config, arguments: &args::Serve) -> Result<()> {
     tokio::spawn(announce(gateway.clone()));
     let process = Arc::new(Process {
         gateway: ArcSwap::new(gateway),
-        arguments: arguments.clone(),
+        reread: plan.reread,
+        log_health: plan.log_health,
         control,
     });
     let (public, admin) = (
@@ -107,6 +142,8 @@ pub(super) async fn open_shared(config: &Config) -> Result<Shared> {
         clients: Arc::new(Clients::new()),
         metrics,
         clock,
+        places: Arc::default(),
+        unpacking: Arc::new(Semaphore::new(UNPACKING)),
     })
 }
 
@@ -118,6 +155,9 @@ fn create_data_dir(path: &Path) -> Result<()> {
         )
     })
 }
+
+/// Archives that are unpacked for clients at a time; each may take 32 MiB and its answer a third more.
+const UNPACKING: usize = 8;
 
 /// Puts the sample charts of the quick start where its configuration expects them.
 fn unpack_samples(data_dir: &Path) -> Result<()> {
@@ -144,6 +184,14 @@ fn unpack_samples(data_dir: &Path) -> Result<()> {
 
 /// Says once, when every tenant has an index, what is served and what could not be reached.
 async fn announce(gateway: Arc<Gateway>) {
+    let noting = gateway.clone();
+    let note = tokio::task::spawn_blocking(move || api::web_folder_note(noting.config())).await;
+    if let Ok(Some(note)) = note {
+        warn!("{note}");
+    }
+    for pattern in gateway.config().patterns.keys() {
+        info!(tenant.name = %pattern, "serving every tenant that fits `{pattern}`; the first push makes one");
+    }
     gateway.settled().await;
     for tenant in gateway.tenants() {
         let snapshot = tenant.charts().snapshot();
@@ -165,28 +213,26 @@ async fn announce(gateway: Arc<Gateway>) {
 /// The running gateway, and what it takes to build the next one.
 struct Process {
     gateway: ArcSwap<Gateway>,
-    arguments: args::Serve,
+    reread: Option<(String, Reread)>,
+    log_health: bool,
     control: Control,
 }
 
 #[async_trait]
 impl Hooks for Process {
     async fn reload(&self) {
-        let Some(file) = &self.arguments.config else {
+        let Some((name, read)) = &self.reread else {
             warn!("there is no configuration file to read again: the quick start runs");
             return;
         };
         let running = self.gateway.load_full();
-        match self.rebuild(&running).await {
+        match self.rebuild(&running, read.clone()).await {
             Ok(gateway) => {
                 self.gateway.store(gateway);
-                info!("reloaded `{}`", file.display());
+                info!("reloaded `{name}`");
             }
             Err(failure) => {
-                error!(
-                    "`{}` is not loaded, and the running configuration stays: {failure}",
-                    file.display()
-                );
+                error!("`{name}` is not loaded, and the running configuration stays: {failure}");
             }
         }
     }
@@ -199,9 +245,8 @@ impl Hooks for Process {
 }
 
 impl Process {
-    async fn rebuild(&self, running: &Gateway) -> Result<Arc<Gateway>, Failure> {
-        let arguments = self.arguments.clone();
-        let config = tokio::task::spawn_blocking(move || configure(&arguments))
+    async fn rebuild(&self, running: &Gateway, read: Reread) -> Result<Arc<Gateway>, Failure> {
+        let config = tokio::task::spawn_blocking(move || read())
             .await
             .map_err(|cause| Error::internal("reading the configuration ended early", cause))??;
         for (what, changed) in [
@@ -238,10 +283,15 @@ impl Handler for Public {
             .unwrap_or("-");
         let route = account.map_or("none", |account| account.route);
         let gateway = self.0.gateway.load();
-        gateway
-            .shared()
-            .metrics
-            .request(tenant, route, outcome.status.as_u16(), outcome.duration);
+        let metrics = &gateway.shared().metrics;
+        metrics.request(tenant, route, outcome.status.as_u16(), outcome.duration);
+        // The route of `/metrics` itself is not counted there, nor what is no route.
+        if gateway.config().museum.metrics && !matches!(route, "none" | "metrics") {
+            count_as_chartmuseum(&gateway, route, request, outcome);
+        }
+        if route == "health" && outcome.status.is_success() && !self.0.log_health {
+            return;
+        }
         info!(
             target: "chartgate::access",
             {
@@ -261,6 +311,21 @@ impl Handler for Public {
             outcome.status.as_u16()
         );
     }
+}
+
+fn count_as_chartmuseum(gateway: &Gateway, route: &str, request: &Request, outcome: &Outcome) {
+    let config = gateway.config();
+    let depth_zero = config.museum.strict && config.patterns.is_empty();
+    let url = api::template(route, &config.server.context_path, depth_zero);
+    gateway.shared().metrics.museum_request(&MuseumRequest {
+        code: outcome.status.as_u16(),
+        // A route was found, so it is a method that routes have.
+        method: request.method.as_str(),
+        url: &url,
+        took: outcome.duration,
+        request_bytes: request.size(),
+        response_bytes: outcome.bytes_sent,
+    });
 }
 
 /// The admin listener.

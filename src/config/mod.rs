@@ -1,14 +1,19 @@
 //! The configuration: what the file says after every mistake was found.
 //!
-//! [`load`] reads YAML into the raw mirror of the file (`raw.rs`), expands `${NAME}` and `x_file` secrets, and resolves it
+//! [`load`] reads YAML into a tree with lines (`tree.rs`), expands `${NAME}` and `x_file` secrets, and resolves it
 //! (`resolve.rs`) into the types here, or into *all* mistakes at once. Components get their own section, not the whole.
 
+mod auth;
+mod bucket_url;
+mod buckets;
 mod expand;
+mod leaves;
 mod mistakes;
 mod museum;
 mod resolve;
 mod sample;
 mod section;
+mod server;
 mod store;
 mod tenants;
 mod tree;
@@ -24,14 +29,15 @@ use std::time::Duration;
 
 use url::Url;
 
-pub use self::mistakes::{Mistake, Mistakes};
+pub use self::leaves::{Leaf, leaves};
+pub use self::mistakes::{Mistake, Mistakes, nearest};
 pub use self::museum::Museum;
 pub use self::sample::quick_start_files;
 pub use self::store::{Azblob, Cos, Etcd, Gcs, ObjectStore, Oss, Place, S3, Service, Store, Swift};
 use crate::names::{TenantPath, TenantPattern};
 
-/// `tenants.<path>.index:`; its words belong to the module that renders.
-pub use crate::index::{Fields as IndexFields, Format as IndexFormat, Style as Index};
+/// Words of `tenants.<path>.index:`, which belong to the module that renders.
+pub use crate::index::{Fields as IndexFields, Format as IndexFormat};
 
 /// Looks up a variable of the environment; tests pass their own.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -263,7 +269,7 @@ pub enum OnDigestMismatch {
 }
 
 /// `tenants.<path>:`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Tenant {
     /// Where it lives.
     pub path: TenantPath,
@@ -279,8 +285,22 @@ pub struct Tenant {
     pub limits: Option<Limits>,
 }
 
+/// `tenants.<path>.index:`
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Index {
+    /// JSON (default) or YAML.
+    pub format: IndexFormat,
+    /// Full (default) or slim.
+    pub fields: IndexFields,
+    /// Newest versions shown per chart; 0 = all.
+    pub keep: usize,
+    /// What chart URLs start with (`url`); the context path, the tenant's path and `charts/<file>` follow. Default: none, and
+    /// chart URLs are relative to the index.
+    pub url: Option<Url>,
+}
+
 /// `tenants.<path>.hosted:`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hosted {
     /// Whether a version may be uploaded again.
     pub overwrite: Overwrite,
@@ -320,7 +340,7 @@ pub struct Member {
 }
 
 /// `tenants.<path>.access:`
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Access {
     /// Actions without credentials. Default none.
     pub anonymous: Vec<Action>,
@@ -329,7 +349,7 @@ pub struct Access {
 }
 
 /// One of `access.rules:`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
     /// Whom it is about.
     pub subjects: Vec<Subject>,
@@ -399,7 +419,7 @@ pub struct Auth {
 /// One of `auth.jwt:`. Tokens of a fixed key with ChartMuseum's `access` claims.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Jwt {
-    /// PEM public key or certificate (RSA, P-256 or Ed25519).
+    /// PEM public key or certificate (RSA, P-256, P-384 or Ed25519).
     pub public_key_file: PathBuf,
     /// `aud` must hold this, where it is given.
     pub audience: Option<String>,

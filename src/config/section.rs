@@ -263,7 +263,7 @@ impl<'c> Section<'c> {
             pattern,
             ..
         } = self.value.clone();
-        let named = matches!(pattern.as_str(), "upstreams" | "tenants");
+        let named = NAMED.contains(&pattern.as_str());
         entries.iter().map(move |entry| {
             let value = Value {
                 context,
@@ -287,6 +287,11 @@ impl<'c> Section<'c> {
             .borrow_mut()
             .insert((pattern, found.is_some()));
         found.filter(|value| !matches!(value.node.kind, Kind::Null))
+    }
+
+    /// Whether `key` stands here, for keys that exclude others.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.find(key).is_some()
     }
 
     /// Refuses `key` where it stands: it is part of the contract and not built yet.
@@ -406,6 +411,14 @@ impl<'c> Section<'c> {
             .unwrap_or(default)
     }
 }
+
+/// Sections whose keys are names.
+const NAMED: [&str; 4] = [
+    "upstreams",
+    "tenants",
+    "auth.users",
+    "chartmuseum.artifact_hub",
+];
 
 /// `upstreams` + `acme` = `upstreams.acme`; keys that no path could hold are quoted.
 fn join(path: &str, key: &str) -> String {

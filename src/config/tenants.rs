@@ -12,33 +12,56 @@ use super::{
     Rule, Subject, Tenant, units,
 };
 use crate::chart::Constraint;
-use crate::names::TenantPath;
+use crate::names::{TenantPath, TenantPattern};
 
-/// All tenants by path; `None` where the file has none.
-pub(super) fn read(
-    value: Option<Value<'_>>,
-    upstreams: &Upstreams,
-) -> Option<BTreeMap<TenantPath, Tenant>> {
-    let mut tenants = BTreeMap::new();
-    let mut spelled: BTreeMap<TenantPath, &str> = BTreeMap::new();
+/// Tenants and patterns of them.
+#[derive(Default)]
+pub(super) struct Read {
+    pub(super) tenants: BTreeMap<TenantPath, Tenant>,
+    pub(super) patterns: BTreeMap<TenantPattern, Tenant>,
+}
+
+/// All tenants by path, and all patterns; `None` where the file has none.
+pub(super) fn read(value: Option<Value<'_>>, upstreams: &Upstreams) -> Option<Read> {
+    let mut read = Read::default();
+    let (mut paths, mut patterns) = (BTreeMap::new(), BTreeMap::new());
     for (key, value) in value?.named() {
-        let path = match TenantPath::parse(key) {
-            Ok(path) => path,
-            Err(error) => {
-                value.mistake(error.message());
-                continue;
-            }
+        let told = if TenantPattern::is_one(key) {
+            TenantPattern::parse(key).map(|pattern| {
+                if let Some(other) = twice(&mut patterns, pattern.clone(), key) {
+                    value.mistake(format!("fits the same paths as `{other}`; keep one"));
+                }
+                let root = TenantPath::root();
+                if let Some(tenant) = tenant(&root, &value, upstreams) {
+                    read.patterns.insert(pattern, tenant);
+                }
+            })
+        } else {
+            TenantPath::parse(key).map(|path| {
+                if let Some(other) = twice(&mut paths, path.clone(), key) {
+                    value.mistake(format!("is the same tenant as `{other}`; keep one"));
+                }
+                if let Some(tenant) = tenant(&path, &value, upstreams) {
+                    read.tenants.insert(path, tenant);
+                }
+            })
         };
-        if let Some(other) = spelled.insert(path.clone(), key)
-            && other != key
-        {
-            value.mistake(format!("is the same tenant as `{other}`; keep one"));
-        }
-        if let Some(tenant) = tenant(&path, &value, upstreams) {
-            tenants.insert(path, tenant);
+        if let Err(error) = told {
+            value.mistake(error.message());
         }
     }
-    Some(tenants)
+    Some(read)
+}
+
+/// Another spelling of the same name that stands in the file already.
+fn twice<'c, N: Ord>(
+    seen: &mut BTreeMap<N, &'c str>,
+    name: N,
+    spelling: &'c str,
+) -> Option<&'c str> {
+    // The same spelling twice is told by whoever opened the section.
+    seen.insert(name, spelling)
+        .filter(|other| *other != spelling)
 }
 
 fn tenant(path: &TenantPath, value: &Value<'_>, upstreams: &Upstreams) -> Option<Tenant> {
@@ -59,7 +82,9 @@ fn tenant(path: &TenantPath, value: &Value<'_>, upstreams: &Upstreams) -> Option
     if hosted.is_none() && has_charts.is_none() {
         section.mistake("serves nothing: give `charts`, or `hosted: {}` for uploads");
     }
-    let index = section.take("index").map_or(INDEX, |value| index(&value));
+    let index = section
+        .take("index")
+        .map_or_else(Index::default, |value| index(&value));
     let access = section
         .take("access")
         .map_or_else(Access::default, |value| access(&value));
@@ -108,8 +133,16 @@ fn hosted(value: &Value<'_>) -> Option<Hosted> {
             })
         })
         .unwrap_or(hosted.max_upload);
+    hosted.max_objects = section.parsed_or("max_objects", hosted.max_objects, count);
+    hosted.max_versions = section.parsed_or("max_versions", hosted.max_versions, count);
     section.finish();
     Some(hosted)
+}
+
+/// A number of which zero means no bound.
+fn count(text: &str) -> Result<usize, String> {
+    text.parse()
+        .map_err(|_| "write a whole number, 0 for no limit".into())
 }
 
 /// An upstream's name, or a section with filters.
@@ -183,32 +216,28 @@ fn constraint(text: &str) -> Result<String, String> {
         .map_err(|error| format!("not a version constraint: {}", error.message()))
 }
 
-const INDEX: Index = Index {
-    format: IndexFormat::Json,
-    fields: IndexFields::Full,
-    keep: 0,
-};
-
 fn index(value: &Value<'_>) -> Index {
+    let mut index = Index::default();
     let Some(mut section) = value.section() else {
-        return INDEX;
+        return index;
     };
-    let index = Index {
-        format: section.choice(
-            "format",
-            INDEX.format,
-            &[("json", IndexFormat::Json), ("yaml", IndexFormat::Yaml)],
-        ),
-        fields: section.choice(
-            "fields",
-            INDEX.fields,
-            &[("full", IndexFields::Full), ("slim", IndexFields::Slim)],
-        ),
-        keep: section.parsed_or("keep", INDEX.keep, |text| {
-            text.parse()
-                .map_err(|_| "write how many versions to keep per chart, 0 for all".into())
-        }),
-    };
+    index.format = section.choice(
+        "format",
+        index.format,
+        &[("json", IndexFormat::Json), ("yaml", IndexFormat::Yaml)],
+    );
+    index.fields = section.choice(
+        "fields",
+        index.fields,
+        &[("full", IndexFields::Full), ("slim", IndexFields::Slim)],
+    );
+    index.keep = section.parsed_or("keep", index.keep, |text| {
+        text.parse()
+            .map_err(|_| "write how many versions to keep per chart, 0 for all".into())
+    });
+    index.url = section
+        .take("url")
+        .and_then(|value| value.parsed(units::plain_url));
     section.finish();
     index
 }

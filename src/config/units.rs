@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use url::Url;
+
 use super::ListenAddress;
 
 /// `30s`, `5m`, `24h`, `7d`, `500ms`, `1h30m`. A bare number is refused: seconds or minutes?
@@ -137,6 +139,21 @@ pub(super) fn socket_address(text: &str) -> Result<SocketAddr, String> {
         "" | "*" => Ok(SocketAddr::from(([0, 0, 0, 0], port))),
         "localhost" => Ok(SocketAddr::from(([127, 0, 0, 1], port))),
         _ => Err(hint().into()),
+    }
+}
+
+/// `https://charts.example.com/path`: an address for others to build on, so without user, query and fragment.
+pub(super) fn plain_url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|error| error.to_string())?;
+    let plain = matches!(url.scheme(), "http" | "https")
+        && url.query().is_none()
+        && url.fragment().is_none()
+        && url.username().is_empty()
+        && url.password().is_none();
+    if plain {
+        Ok(url)
+    } else {
+        Err("write an http or https URL without user, query and fragment, such as `https://charts.example.com`".into())
     }
 }
 

@@ -8,13 +8,14 @@ use url::Url;
 
 use super::resolve::required;
 use super::section::{Section, Value};
-use super::{Client, OnDigestMismatch, Source, Upstream, UpstreamAuth, units};
+use super::{Client, OnDigestMismatch, Source, Upstream, UpstreamAuth, buckets, units};
 
 /// The kinds of the contract.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Type {
     Helm,
     Dir,
+    S3,
     Later,
 }
 
@@ -60,7 +61,15 @@ fn upstream(name: &Arc<str>, value: &Value<'_>) -> Option<Upstream> {
         // Its keys are in words that are not known yet; the type is the mistake.
         return None;
     }
-    let source = required(&mut section, "url", |value| source(kind, value));
+    let mut bucket = None;
+    let source = required(&mut section, "url", |value| match is_bucket(kind, value) {
+        true => {
+            bucket = Some(value.clone());
+            None
+        }
+        false => source(kind, value),
+    });
+    let is_bucket = bucket.is_some() || kind == Some(Type::S3);
     let refresh = section
         .take("refresh")
         .and_then(|value| {
@@ -73,7 +82,7 @@ fn upstream(name: &Arc<str>, value: &Value<'_>) -> Option<Upstream> {
         .unwrap_or(Duration::from_mins(5));
     let is_dir = matches!(source, Some(Source::Dir(_))) || kind == Some(Type::Dir);
     let client = if is_dir {
-        let reason = "has no meaning for a folder; it belongs to upstreams of type `helm`";
+        let reason = "has no meaning for a folder; it belongs to upstreams of type `helm` and `s3`";
         for key in ["timeout", "proxy", "tls", "auth", "allow_private"] {
             section.refuse(key, reason);
         }
@@ -82,7 +91,21 @@ fn upstream(name: &Arc<str>, value: &Value<'_>) -> Option<Upstream> {
             ..Client::default()
         }
     } else {
-        client(&mut section)
+        let mut client = client(&mut section);
+        if !is_bucket {
+            client.auth = section.take("auth").and_then(|value| auth(&value));
+        }
+        client
+    };
+    let source = match is_bucket {
+        true => buckets::read(&mut section, bucket.as_ref(), &client),
+        false => {
+            let reason = "belongs to upstreams of type `s3`";
+            for key in ["bucket", "endpoint", "region", "path_style"] {
+                section.refuse(key, reason);
+            }
+            source
+        }
     };
     let on_digest_mismatch = section.choice(
         "on_digest_mismatch",
@@ -118,17 +141,23 @@ fn kind(section: &mut Section<'_>) -> Option<Type> {
     let kind = value.choice(&[
         ("helm", Type::Helm),
         ("dir", Type::Dir),
-        ("s3", Type::Later),
+        ("s3", Type::S3),
         ("git", Type::Later),
         ("oci", Type::Later),
     ])?;
     if kind == Type::Later {
         value.mistake(format!(
-            "`{}`: not supported yet; use `helm` or `dir`",
+            "`{}`: not supported yet; use `helm`, `dir` or `s3`",
             value.spelling()
         ));
     }
     Some(kind)
+}
+
+/// Whether the URL is to be read as a bucket's, by `type` or by its own scheme.
+fn is_bucket(kind: Option<Type>, value: &Value<'_>) -> bool {
+    let by_scheme = || value.spelling().starts_with("s3://");
+    kind == Some(Type::S3) || (kind.is_none() && by_scheme())
 }
 
 fn source(kind: Option<Type>, value: &Value<'_>) -> Option<Source> {
@@ -139,7 +168,7 @@ fn source(kind: Option<Type>, value: &Value<'_>) -> Option<Source> {
         (Some(Type::Dir), None) => value.path_beside_file().map(Source::Dir),
         (Some(Type::Helm) | None, Some("http" | "https")) => helm_url(value, &text),
         (None, None) => {
-            value.mistake("without `type` this must be an http, https or file URL; for a folder add `type: dir`");
+            value.mistake("without `type` this must be an http, https, s3 or file URL; for a folder add `type: dir`");
             None
         }
         (_, Some("oci")) => {
@@ -152,7 +181,7 @@ fn source(kind: Option<Type>, value: &Value<'_>) -> Option<Source> {
         }
         (_, Some(scheme)) => {
             value.mistake(format!(
-                "scheme `{scheme:.20}` is not supported; use http or https, or `type: dir` for a folder"
+                "scheme `{scheme:.20}` is not supported; use http or https, `type: s3` for a bucket, or `type: dir` for a folder"
             ));
             None
         }
@@ -217,11 +246,9 @@ fn client(section: &mut Section<'_>) -> Client {
     let proxy = section
         .take("proxy")
         .and_then(|value| value.parsed_secretly(proxy_url));
-    let auth = section.take("auth").and_then(|value| auth(&value));
     let allow_private = section.boolean("allow_private", false);
     let mut client = Client {
         proxy,
-        auth,
         allow_private,
         timeout,
         ..Client::default()
@@ -233,14 +260,14 @@ fn client(section: &mut Section<'_>) -> Client {
 }
 
 /// A proxy's URL may hold its credentials, so no message shows it.
-fn proxy_url(text: &str) -> Result<Url, String> {
+pub(super) fn proxy_url(text: &str) -> Result<Url, String> {
     Url::parse(text)
         .ok()
         .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
         .ok_or_else(|| "write the proxy as `http://proxy.example.com:3128`".into())
 }
 
-fn tls(value: &Value<'_>, client: &mut Client) {
+pub(super) fn tls(value: &Value<'_>, client: &mut Client) {
     let Some(mut section) = value.section() else {
         return;
     };

@@ -44,7 +44,8 @@ pub struct Request {
 pub struct Account {
     /// The route's label; `none` where the path meant nothing.
     pub route: &'static str,
-    /// The tenant that it was admitted to. Only configured tenants appear here, so it may label a metric.
+    /// The label of the tenant that it was admitted to. Names that anybody may invent do not appear here, so it may label a
+    /// metric.
     pub tenant: Option<Arc<str>>,
     /// Who asked, for the log; empty where nobody got as far as to ask.
     pub identity: Cow<'static, str>,
@@ -59,6 +60,19 @@ impl Request {
     /// Whether the query has `key`, with or without a value.
     pub fn query_has(&self, key: &str) -> bool {
         self.query_pairs().any(|(name, _)| name == key)
+    }
+
+    /// About how many bytes it has: the head as HTTP/1.1 would write it, and the body where its length was announced.
+    pub fn size(&self) -> u64 {
+        let line = self.method.as_str().len() + self.path.len() + " HTTP/1.1\r\n\r\n".len();
+        let query = self.query.as_ref().map_or(0, |query| query.len() + 1);
+        let fields = self.headers.iter();
+        let fields: usize = fields
+            .map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len())
+            .sum();
+        let body = self.header(header::CONTENT_LENGTH);
+        let body = body.and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
+        body.saturating_add((line + query + fields) as u64)
     }
 
     /// The decoded pairs of the query, in order.

@@ -90,7 +90,7 @@ impl ChartView {
     pub(super) fn build(
         name: &Arc<str>,
         members: &[Member],
-        style: Style,
+        style: &Style,
         previous: Option<&Self>,
     ) -> Option<Self> {
         let mut inputs = Vec::new();

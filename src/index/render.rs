@@ -3,8 +3,11 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use url::Url;
+
 use super::entry::Entry;
 use super::text::{push_json, push_segment};
+use crate::names::TenantPath;
 
 /// JSON or YAML text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,8 +29,20 @@ pub enum Fields {
     Slim,
 }
 
-/// How a tenant's index looks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What an index says of the server (`serverInfo`). Helm and cm-push look up the context path there; strict readers accept both.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ServerInfo {
+    /// The key is left out (default).
+    #[default]
+    Absent,
+    /// An empty section, as ChartMuseum writes it where there is no context path.
+    Empty,
+    /// `contextPath`: starts with a slash and ends without one.
+    ContextPath(Arc<str>),
+}
+
+/// How a tenant's index looks. Cheap to clone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Style {
     /// JSON or YAML.
     pub format: Format,
@@ -35,11 +50,29 @@ pub struct Style {
     pub fields: Fields,
     /// Newest versions shown per chart; 0 = all.
     pub keep: usize,
+    /// What file names are appended to in chart URLs (see [`charts_url`]); absent: `charts/`, relative to the index.
+    pub charts_url: Option<Arc<str>>,
+    /// What is said of the server.
+    pub server_info: ServerInfo,
+}
+
+/// Where a tenant's charts are for clients that want absolute URLs: `<url><context path>/<tenant>/charts/`, percent-encoded.
+///
+/// ChartMuseum fixes the URLs when a chart is added; here they are made when the index is, so a change of `url` shows at once.
+pub fn charts_url(url: &Url, context_path: &str, tenant: &TenantPath) -> Arc<str> {
+    let mut base = url.as_str().trim_end_matches('/').to_owned();
+    base.push_str(context_path);
+    for segment in tenant.as_str().split('/').filter(|path| !path.is_empty()) {
+        base.push('/');
+        push_segment(&mut base, segment);
+    }
+    base.push_str("/charts/");
+    base.into()
 }
 
 impl Style {
     /// How many of `versions` versions are shown.
-    pub(super) fn shown(self, versions: usize) -> usize {
+    pub(super) fn shown(&self, versions: usize) -> usize {
         if self.keep == 0 {
             versions
         } else {
@@ -48,7 +81,7 @@ impl Style {
     }
 
     /// What comes before the first chart.
-    pub(super) fn prefix(self, empty: bool) -> &'static str {
+    pub(super) fn prefix(&self, empty: bool) -> &'static str {
         match (self.format, empty) {
             (Format::Json, _) => "{\"apiVersion\":\"v1\",\"entries\":{",
             (Format::Yaml, false) => "\"apiVersion\": \"v1\"\n\"entries\":\n",
@@ -57,23 +90,42 @@ impl Style {
     }
 
     /// What comes after the last chart.
-    pub(super) fn suffix(self, generated: jiff::Timestamp) -> String {
+    pub(super) fn suffix(&self, generated: jiff::Timestamp) -> String {
         match self.format {
-            Format::Json => format!("}},\"generated\":\"{generated}\"}}\n"),
-            Format::Yaml => format!("\"generated\": \"{generated}\"\n"),
+            Format::Json => {
+                let info = match &self.server_info {
+                    ServerInfo::Absent => String::new(),
+                    ServerInfo::Empty => ",\"serverInfo\":{}".to_owned(),
+                    ServerInfo::ContextPath(path) => {
+                        format!(",\"serverInfo\":{{\"contextPath\":{}}}", quoted(path))
+                    }
+                };
+                format!("}},\"generated\":\"{generated}\"{info}}}\n")
+            }
+            Format::Yaml => {
+                let info = match &self.server_info {
+                    ServerInfo::Absent => String::new(),
+                    ServerInfo::Empty => "\"serverInfo\": {}\n".to_owned(),
+                    ServerInfo::ContextPath(path) => {
+                        format!("\"serverInfo\":\n  \"contextPath\": {}\n", quoted(path))
+                    }
+                };
+                format!("\"generated\": \"{generated}\"\n{info}")
+            }
         }
     }
 
     /// The text of one chart. In JSON it starts with a comma, which the first chart of an index leaves out.
     pub(super) fn chart<'e>(
-        self,
+        &self,
         name: &str,
         entries: impl ExactSizeIterator<Item = &'e Arc<Entry>> + Clone,
     ) -> String {
         let shown = self.shown(entries.len());
         // One allocation of nearly the right size: the text stays in memory for as long as the chart does.
+        let base = self.charts_url.as_ref().map_or(8, |base| base.len());
         let sizes = entries.clone().take(shown).map(|entry| {
-            let name = entry.name.len() + entry.version.as_str().len() + 32;
+            let name = entry.name.len() + entry.version.as_str().len() + base + 24;
             match self.fields {
                 Fields::Full => entry.fragment.len() + name,
                 Fields::Slim => 256 + name,
@@ -103,7 +155,7 @@ impl Style {
                         push_slim(&mut out, &entry.fragment);
                     }
                     out.push_str(",\"urls\":[");
-                    push_url(&mut out, entry);
+                    self.push_url(&mut out, entry);
                     out.push_str("]}");
                 }
                 Format::Yaml => {
@@ -116,7 +168,7 @@ impl Style {
                     };
                     push_yaml_members(&mut out, members, 4, true);
                     out.push_str("    \"urls\":\n    - ");
-                    push_url(&mut out, entry);
+                    self.push_url(&mut out, entry);
                     out.push('\n');
                 }
             }
@@ -127,14 +179,22 @@ impl Style {
         out.shrink_to_fit();
         out
     }
+
+    /// The URL of an archive, in quotation marks. Both of its parts need no escapes in JSON: they are percent-encoded.
+    pub(super) fn push_url(&self, out: &mut String, entry: &Entry) {
+        out.push('"');
+        out.push_str(self.charts_url.as_deref().unwrap_or("charts/"));
+        push_segment(out, &entry.name);
+        out.push('-');
+        push_segment(out, entry.version.as_str());
+        out.push_str(".tgz\"");
+    }
 }
 
-fn push_url(out: &mut String, entry: &Entry) {
-    out.push_str("\"charts/");
-    push_segment(out, &entry.name);
-    out.push('-');
-    push_segment(out, entry.version.as_str());
-    out.push_str(".tgz\"");
+fn quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    push_json(&mut out, text);
+    out
 }
 
 /// The members that installing needs. Annotations stay where they mark a KubeVela addon: vela reads its requirements there.
@@ -283,7 +343,7 @@ mod tests {
         .collect()
     }
 
-    fn document(style: Style) -> String {
+    fn document(style: &Style) -> String {
         let chart = style.chart("app", entries().iter());
         let body = match style.format {
             Format::Json => &chart[1..],
@@ -299,16 +359,19 @@ mod tests {
     #[test]
     fn yaml_says_what_json_says() {
         for (fields, keep) in [(Fields::Full, 0), (Fields::Slim, 0), (Fields::Full, 2)] {
-            let json: serde_json::Value = serde_json::from_str(&document(Style {
-                format: Format::Json,
-                fields,
-                keep,
-            }))
-            .expect("json");
-            let text = document(Style {
+            let json: serde_json::Value = {
+                serde_json::from_str(&document(&Style {
+                    fields,
+                    keep,
+                    ..Style::default()
+                }))
+                .expect("json")
+            };
+            let text = document(&Style {
                 format: Format::Yaml,
                 fields,
                 keep,
+                ..Style::default()
             });
             let yaml: serde_json::Value = serde_yaml::from_str(&text).expect(&text);
             assert_eq!(json, yaml, "{text}");
@@ -318,7 +381,7 @@ mod tests {
     #[test]
     fn urls_are_relative_and_keep_plus() {
         let json: serde_json::Value =
-            serde_json::from_str(&document(Style::default())).expect("json");
+            serde_json::from_str(&document(&Style::default())).expect("json");
         assert_eq!(
             json["entries"]["app"][1]["urls"],
             serde_json::json!(["charts/app-1.1.0+x.tgz"])
@@ -333,7 +396,7 @@ mod tests {
             fields: Fields::Slim,
             ..Style::default()
         };
-        let json: serde_json::Value = serde_json::from_str(&document(style)).expect("json");
+        let json: serde_json::Value = serde_json::from_str(&document(&style)).expect("json");
         let list = json["entries"]["app"].as_array().expect("list");
         assert!(list[0]["description"].is_string() && list[1]["description"].is_string());
         assert_eq!(
@@ -349,7 +412,45 @@ mod tests {
             keep: 3,
             ..Style::default()
         };
-        let json: serde_json::Value = serde_json::from_str(&document(style)).expect("json");
+        let json: serde_json::Value = serde_json::from_str(&document(&style)).expect("json");
         assert_eq!(json["entries"]["app"].as_array().expect("list").len(), 3);
+    }
+
+    #[test]
+    fn absolute_urls_and_what_is_said_of_the_server() {
+        let url: Url = "https://c.example.com/base/".parse().expect("a url");
+        let tenant = TenantPath::parse_any("org 1/repo").expect("a path");
+        for (server_info, expected) in [
+            (ServerInfo::Absent, serde_json::Value::Null),
+            (ServerInfo::Empty, serde_json::json!({})),
+            (
+                ServerInfo::ContextPath("/helm".into()),
+                serde_json::json!({"contextPath": "/helm"}),
+            ),
+        ] {
+            let style = |format| Style {
+                format,
+                charts_url: Some(charts_url(&url, "/helm", &tenant)),
+                server_info: server_info.clone(),
+                ..Style::default()
+            };
+            let json: serde_json::Value =
+                serde_json::from_str(&document(&style(Format::Json))).expect("json");
+            let text = document(&style(Format::Yaml));
+            let yaml: serde_json::Value = serde_yaml::from_str(&text).expect(&text);
+            assert_eq!(json, yaml, "{text}");
+            assert_eq!(
+                json.get("serverInfo"),
+                Some(&expected).filter(|v| !v.is_null())
+            );
+            assert_eq!(
+                json["entries"]["app"][1]["urls"][0],
+                "https://c.example.com/base/helm/org%201/repo/charts/app-1.1.0+x.tgz"
+            );
+        }
+        assert_eq!(
+            &*charts_url(&url, "", &TenantPath::root()),
+            "https://c.example.com/base/charts/"
+        );
     }
 }

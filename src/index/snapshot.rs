@@ -51,7 +51,7 @@ impl Snapshot {
     /// [`Self::modified`].
     pub fn merge(
         members: &[Member],
-        style: Style,
+        style: &Style,
         previous: Option<&Self>,
         now: Timestamp,
     ) -> Self {
@@ -125,6 +125,7 @@ impl Snapshot {
                 charts,
                 text: Text::Whole(whole),
                 etag: self.inner.etag.clone(),
+                style: self.inner.style.clone(),
                 ..*self.inner
             }),
         }
@@ -182,6 +183,11 @@ impl Snapshot {
         self.inner.charts.iter().map(|(_, view)| view)
     }
 
+    /// How the index looks.
+    pub(super) fn style(&self) -> &Style {
+        &self.inner.style
+    }
+
     /// The members it was merged from.
     pub fn members(&self) -> &[Member] {
         &self.inner.members
@@ -198,9 +204,9 @@ impl Snapshot {
         self.inner.conflicts
     }
 
-    fn has_shape(&self, members: &[Member], style: Style) -> bool {
+    fn has_shape(&self, members: &[Member], style: &Style) -> bool {
         let own = &self.inner.members;
-        self.inner.style == style
+        self.inner.style == *style
             && own.len() == members.len()
             && own
                 .iter()
@@ -221,13 +227,13 @@ impl Snapshot {
             }
         }
         if changed.len() > MAX_EDITS {
-            return merged(members, self.inner.style, Some(&self.inner.charts));
+            return merged(members, &self.inner.style, Some(&self.inner.charts));
         }
         changed
             .into_iter()
             .fold(self.inner.charts.clone(), |charts, name| {
                 let old = charts.get(&name);
-                match ChartView::build(&name, members, self.inner.style, old) {
+                match ChartView::build(&name, members, &self.inner.style, old) {
                     Some(view) => charts.with(name, view),
                     None => charts.without(&name),
                 }
@@ -236,7 +242,7 @@ impl Snapshot {
 
     fn publish(
         members: &[Member],
-        style: Style,
+        style: &Style,
         charts: Map<ChartView>,
         previous: Option<&Self>,
         now: Timestamp,
@@ -264,7 +270,7 @@ impl Snapshot {
         Self {
             inner: Arc::new(Inner {
                 members: members.into(),
-                style,
+                style: style.clone(),
                 charts,
                 text,
                 etag,
@@ -277,7 +283,7 @@ impl Snapshot {
     }
 }
 
-fn pieces(style: Style, charts: &Map<ChartView>, prefix: &'static str, suffix: String) -> Text {
+fn pieces(style: &Style, charts: &Map<ChartView>, prefix: &'static str, suffix: String) -> Text {
     let texts = charts
         .iter()
         .enumerate()
@@ -291,7 +297,7 @@ fn pieces(style: Style, charts: &Map<ChartView>, prefix: &'static str, suffix: S
 }
 
 /// All members' charts, from scratch; `previous` gives those that did not change.
-fn merged(members: &[Member], style: Style, previous: Option<&Map<ChartView>>) -> Map<ChartView> {
+fn merged(members: &[Member], style: &Style, previous: Option<&Map<ChartView>>) -> Map<ChartView> {
     let names: BTreeSet<&Arc<str>> = members
         .iter()
         .flat_map(|member| member.index.charts().map(|(name, _)| name))

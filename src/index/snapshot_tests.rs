@@ -20,7 +20,7 @@ fn member(label: &str, index: SourceIndex, reserves_names: bool) -> Member {
 }
 
 fn merge(members: &[Member]) -> Snapshot {
-    Snapshot::merge(members, Style::default(), None, NOW)
+    Snapshot::merge(members, &Style::default(), None, NOW)
 }
 
 fn text(snapshot: &Snapshot) -> String {
@@ -144,7 +144,7 @@ fn an_empty_index_is_a_document_too() {
             format,
             ..Style::default()
         };
-        let empty = Snapshot::merge(&[], style, None, NOW);
+        let empty = Snapshot::merge(&[], &style, None, NOW);
         let document: Value = serde_yaml::from_str(&text(&empty)).expect("yaml");
         assert_eq!(
             document,
@@ -159,7 +159,7 @@ fn nothing_new_means_the_same_tag_and_time() {
     let first = merge(&members);
     let later: Timestamp = "2026-01-01T00:00:00Z".parse().expect("time");
     let refreshed = [member("one", source(&[("a", "1.0.0")]), false)];
-    let second = Snapshot::merge(&refreshed, Style::default(), Some(&first), later);
+    let second = Snapshot::merge(&refreshed, &Style::default(), Some(&first), later);
     assert_eq!((second.etag(), second.modified()), (first.etag(), NOW));
     assert_eq!(merge(&refreshed).etag(), first.etag());
     let changed = [member(
@@ -167,7 +167,7 @@ fn nothing_new_means_the_same_tag_and_time() {
         source(&[("a", "1.0.0"), ("a", "1.0.1")]),
         false,
     )];
-    let third = Snapshot::merge(&changed, Style::default(), Some(&second), later);
+    let third = Snapshot::merge(&changed, &Style::default(), Some(&second), later);
     assert_ne!(third.etag(), first.etag());
     assert_eq!(third.modified(), later);
 }
@@ -215,7 +215,7 @@ fn kept_back_versions_are_found_but_not_shown() {
         fields: Fields::Full,
         ..Style::default()
     };
-    let merged = Snapshot::merge(&members, style, None, NOW);
+    let merged = Snapshot::merge(&members, &style, None, NOW);
     assert_eq!(
         json(&merged)["entries"]["a"].as_array().map(Vec::len),
         Some(2)
@@ -232,7 +232,12 @@ fn a_compacted_snapshot_says_the_same_and_can_be_edited() {
             ..Style::default()
         };
         let merge = |index: &SourceIndex, previous| {
-            Snapshot::merge(&[member("one", index.clone(), false)], style, previous, NOW)
+            Snapshot::merge(
+                &[member("one", index.clone(), false)],
+                &style,
+                previous,
+                NOW,
+            )
         };
         let index = source(&[("b", "1.0.0"), ("c", "1.0.0"), ("d", "1.0.0")]);
         let first = merge(&index, None);
@@ -264,7 +269,7 @@ fn unchanged_charts_keep_their_text() {
         index.with_entry(Arc::new(entry("a", "2.0.0"))),
         false,
     )];
-    let second = Snapshot::merge(&edited, Style::default(), Some(&first), NOW);
+    let second = Snapshot::merge(&edited, &Style::default(), Some(&first), NOW);
     let place = |snapshot: &Snapshot, name| snapshot.chart(name).expect(name).segment.as_ptr();
     assert_eq!(place(&first, "b"), place(&second, "b"));
     assert_ne!(place(&first, "a"), place(&second, "a"));
@@ -293,14 +298,14 @@ proptest! {
         let format = if yaml { Format::Yaml } else { Format::Json };
         let style = Style { format, ..Style::default() };
         let mut members = [0, 1, 2].map(|n| member(["x", "y", "z"][n], SourceIndex::default(), reserves[n]));
-        let mut snapshot = Snapshot::merge(&members, style, None, NOW);
+        let mut snapshot = Snapshot::merge(&members, &style, None, NOW);
         for (at, chart, version, kind) in edits {
             members[at].index = Arc::new(edit(&members[at].index, chart, version, kind));
-            snapshot = Snapshot::merge(&members, style, Some(&snapshot), NOW);
+            snapshot = Snapshot::merge(&members, &style, Some(&snapshot), NOW);
             if version == 0 {
                 snapshot = snapshot.compact();
             }
-            let fresh = Snapshot::merge(&members, style, None, NOW);
+            let fresh = Snapshot::merge(&members, &style, None, NOW);
             prop_assert_eq!(text(&snapshot), text(&fresh));
             prop_assert_eq!(snapshot.etag(), fresh.etag());
             prop_assert_eq!(files(&snapshot), files(&fresh));

@@ -321,7 +321,7 @@ impl Client {
     /// The body of an answer, watched for stalls and wrong lengths.
     pub(super) fn watched(&self, response: reqwest::Response, object: &str) -> ByteStream {
         let context = BodyContext {
-            upstream: Arc::clone(&self.upstream),
+            source: format!("upstream `{}`", self.upstream),
             object: object.to_owned(),
             stall: self.timeout,
         };

@@ -76,7 +76,25 @@ impl Clients {
         config: &config::Client,
         identity: Option<&Identity>,
     ) -> Result<Arc<reqwest::Client>> {
-        let proxies = self.proxies(config);
+        self.client_through(&self.proxies(config), config, identity)
+    }
+
+    /// A client that uses no proxy and may dial any address.
+    pub(super) fn direct(&self) -> Result<Arc<reqwest::Client>> {
+        let config = config::Client {
+            allow_private: true,
+            ..config::Client::default()
+        };
+        let proxies = Proxies::Environment(EnvironmentProxies::none());
+        self.client_through(&proxies, &config, None)
+    }
+
+    fn client_through(
+        &self,
+        proxies: &Proxies,
+        config: &config::Client,
+        identity: Option<&Identity>,
+    ) -> Result<Arc<reqwest::Client>> {
         let authorities = match &config.ca_file {
             Some(path) => Some((path, read("tls.ca_file", path)?)),
             None => None,

@@ -60,7 +60,7 @@ impl Exchange {
 
 /// An answer of any status.
 #[derive(Debug)]
-pub struct Answer {
+pub struct Response {
     /// Its status; never a redirect that was followed.
     pub status: StatusCode,
     /// Its header fields.
@@ -73,7 +73,7 @@ pub struct Answer {
     pub body: ByteStream,
 }
 
-impl Answer {
+impl Response {
     /// A header's text.
     pub fn header(&self, name: header::HeaderName) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
@@ -105,7 +105,7 @@ impl Client {
     /// Sends a request and returns with the head of the answer, whatever its status.
     ///
     /// Errors: no answer, or a redirect that may not be followed. Dropping the future or the answer closes the transfer.
-    pub async fn exchange(&self, exchange: &Exchange) -> Result<Answer> {
+    pub async fn exchange(&self, exchange: &Exchange) -> Result<Response> {
         let object = fault::object(&exchange.url);
         // An answer that may pass is a failure to try again, and an answer when there is no next try.
         let last = Mutex::new(None);
@@ -125,8 +125,8 @@ impl Client {
         &self,
         exchange: &Exchange,
         object: &str,
-        last: &Mutex<Option<Answer>>,
-    ) -> Result<Answer, fault::Failure> {
+        last: &Mutex<Option<Response>>,
+    ) -> Result<Response, fault::Failure> {
         let home = exchange.url.origin();
         let outgoing = Outgoing {
             method: exchange.method.clone(),
@@ -141,7 +141,7 @@ impl Client {
         let (response, url) = self.walk(&exchange.url, outgoing, hops, object).await?;
         let status = response.status();
         let headers = response.headers().clone();
-        let answer = Answer {
+        let answer = Response {
             status,
             at_home: url.origin() == home,
             url: anonymous(&url),

@@ -11,17 +11,22 @@ use crate::http::StatusCode;
 
 /// A request that failed, and whether to try again.
 #[derive(Debug)]
-pub(super) struct Failure {
-    pub(super) error: Error,
+pub struct Failure {
+    /// What happened.
+    pub error: Error,
     /// The same request may succeed within seconds.
-    pub(super) transient: bool,
+    pub transient: bool,
+    /// It certainly had no effect, so that even a request that must not be done twice may be sent again.
+    pub undone: bool,
 }
 
 impl Failure {
-    pub(super) fn lasting(error: Error) -> Self {
+    /// A failure that another attempt does not mend.
+    pub fn lasting(error: Error) -> Self {
         Self {
             error,
             transient: false,
+            undone: false,
         }
     }
 }
@@ -56,6 +61,7 @@ pub(super) fn status(
     Failure {
         error,
         transient: matches!(code, 429 | 502 | 503 | 504),
+        undone: false,
     }
 }
 
@@ -81,6 +87,7 @@ pub(super) fn transport(upstream: &str, object: &str, url: &Url, error: reqwest:
     Failure {
         error: Error::unavailable(message).with_source(error),
         transient,
+        undone: false,
     }
 }
 
@@ -126,7 +133,7 @@ pub(super) fn cause(error: &reqwest::Error) -> String {
 }
 
 /// `host` or `host:port`, as the URL has it.
-fn place(url: &Url) -> String {
+pub(super) fn place(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     match url.port() {
         Some(port) => format!("{host}:{port}"),

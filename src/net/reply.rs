@@ -1,6 +1,5 @@
 //! An answer whose body is still on its way.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -37,7 +36,8 @@ impl Reply {
 /// What a body needs to know to say what went wrong with it.
 #[derive(Debug)]
 pub(super) struct BodyContext {
-    pub(super) upstream: Arc<str>,
+    /// Who sends it: ``upstream `x` ``.
+    pub(super) source: String,
     pub(super) object: String,
     pub(super) stall: Duration,
 }
@@ -70,20 +70,20 @@ async fn next(
     length: Option<u64>,
 ) -> Result<Option<Bytes>> {
     let BodyContext {
-        upstream,
+        source,
         object,
         stall,
     } = context;
     let told = match tokio::time::timeout(*stall, response.chunk()).await {
         Err(_) => {
             return Err(Error::unavailable(format!(
-                "upstream `{upstream}` stopped in the middle of {object}: nothing for {stall:?} after {received} bytes"
+                "{source} stopped in the middle of {object}: nothing for {stall:?} after {received} bytes"
             )));
         }
         Ok(Err(error)) => {
             let cause = fault::cause(&error);
             return Err(Error::unavailable(format!(
-                "upstream `{upstream}` broke off in the middle of {object} after {received} bytes: {cause}"
+                "{source} broke off in the middle of {object} after {received} bytes: {cause}"
             ))
             .with_source(error));
         }
@@ -97,7 +97,7 @@ async fn next(
     });
     if wrong {
         return Err(Error::unavailable(format!(
-            "upstream `{upstream}` sent {received} bytes of {object} where it announced {}",
+            "{source} sent {received} bytes of {object} where it announced {}",
             length.unwrap_or_default()
         )));
     }

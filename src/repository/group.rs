@@ -21,7 +21,6 @@ use crate::http::HeaderValue;
 use crate::http::conditional::http_date;
 use crate::http::encoding::Coding;
 use crate::index::{Member, Snapshot, Style};
-use crate::metrics::Metrics;
 use crate::names::{FileName, TenantPath};
 
 /// How long a publish waits for the next one before it spends time on one contiguous body and compressed variants.
@@ -42,7 +41,6 @@ pub struct Group {
     gzip_wanted: AtomicBool,
     zstd_wanted: AtomicBool,
     clock: Clock,
-    metrics: Arc<Metrics>,
 }
 
 /// One member of a group.
@@ -107,9 +105,8 @@ impl Group {
         members: Vec<GroupMember>,
         style: Style,
         clock: Clock,
-        metrics: Arc<Metrics>,
     ) -> Arc<Self> {
-        let empty = Snapshot::merge(&[], style, None, clock.now());
+        let empty = Snapshot::merge(&[], &style, None, clock.now());
         Arc::new(Self {
             tenant,
             members,
@@ -121,7 +118,6 @@ impl Group {
             gzip_wanted: AtomicBool::new(false),
             zstd_wanted: AtomicBool::new(false),
             clock,
-            metrics,
         })
     }
 
@@ -216,8 +212,11 @@ impl Group {
         &self.members
     }
 
-    /// The freshness of the stalest member; unknown only where no member was ever reached.
+    /// The freshness of the stalest member; unknown only where no member was ever reached, or one that reserves names was not.
     pub fn freshness(&self) -> Freshness {
+        if self.is_blind() {
+            return Freshness::Unknown;
+        }
         let (mut age, mut stale, mut known) = (Duration::ZERO, false, self.members.is_empty());
         for member in &self.members {
             match member.repository.freshness() {
@@ -234,6 +233,14 @@ impl Group {
             (true, true) => Freshness::Stale { age },
             (true, false) => Freshness::Fresh { age },
         }
+    }
+
+    /// Whether a member that reserves names does not know them yet. Another member's chart of such a name must not be served,
+    /// so until then nothing of the others is.
+    fn is_blind(&self) -> bool {
+        self.members.iter().any(|member| {
+            member.reserves_names && member.repository.freshness() == Freshness::Unknown
+        })
     }
 
     /// Members whose index was never learned, each with the reason.
@@ -273,19 +280,21 @@ impl Group {
 
     fn merge(&self) {
         let _one_at_a_time = self.one_at_a_time();
+        let is_blind = self.is_blind();
         let members: Vec<Member> = self
             .members
             .iter()
             .map(|member| Member {
                 label: member.repository.label().clone(),
-                index: member.repository.index(),
+                index: match is_blind && !member.reserves_names {
+                    true => Arc::default(),
+                    false => member.repository.index(),
+                },
                 reserves_names: member.reserves_names,
             })
             .collect();
         let previous = self.snapshot();
-        let snapshot = Snapshot::merge(&members, self.style, Some(&previous), self.clock.now());
-        self.metrics
-            .index_versions(self.tenant.label(), snapshot.versions());
+        let snapshot = Snapshot::merge(&members, &self.style, Some(&previous), self.clock.now());
         // Also with the same text: a version may come from another place now.
         let published = Published::after(&self.published(), snapshot);
         if published.snapshot.etag() != previous.etag() {

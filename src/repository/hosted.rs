@@ -7,35 +7,63 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use super::{Artifact, BrokenFile, ChartRepository, Content, Freshness, Origin};
-use crate::error::{Error, Result};
+use crate::cache::{Cache, FillRequest, FillSource};
+use crate::config::OnDigestMismatch;
+use crate::digest::Digest;
+use crate::error::{Error, ErrorKind, Result};
 use crate::index::{Entry, SourceIndex};
 use crate::names::FileName;
-use crate::store::Hosted;
+use crate::store::{self, Hosted, StoredContent, StoredObject};
+use crate::upstream::Download;
 
 /// A hosted store, read as a repository.
 #[derive(Debug)]
 pub struct HostedRepository {
     store: Arc<Hosted>,
+    cache: Arc<Cache>,
 }
 
 static LABEL: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("hosted"));
+/// The largest archive that is read from a bucket. Helm itself refuses charts that unpack to more than 100 MiB.
+const MAX_ARCHIVE: u64 = 1 << 30;
 
 impl HostedRepository {
-    /// The repository of everything in `store`.
-    pub fn new(store: Arc<Hosted>) -> Self {
-        Self { store }
+    /// The repository of everything in `store`. Archives in a bucket are served through `cache`.
+    pub fn new(store: Arc<Hosted>, cache: Arc<Cache>) -> Self {
+        Self { store, cache }
     }
 
     /// A stored file by its own name, whether or not the index shows it under that name.
-    pub async fn file(store: &Arc<Hosted>, file: &FileName) -> Result<Artifact> {
-        let stored = store.open_file(file).await?;
-        let content = Content::Stored(Arc::new(stored.file), stored.len);
-        Ok(Artifact {
-            content,
-            origin: Origin::Hosted,
-            digest: stored.digest,
-            warning: None,
-        })
+    ///
+    /// An archive in a bucket that is not the one that the index knows is read again, and the index is brought up to date.
+    pub async fn file(&self, file: &FileName) -> Result<Artifact> {
+        let (store, cache) = (&self.store, &self.cache);
+        let mut failure = None;
+        for _ in 0..MAX_LOOKS {
+            let stored = store.open_file(file).await?;
+            let content = match stored.content {
+                StoredContent::File(file) => Content::Stored(Arc::new(file), stored.len),
+                StoredContent::Bytes(bytes) => Content::Bytes(bytes),
+                StoredContent::Object(object) => {
+                    match through_cache(cache, object, stored.len, stored.digest).await {
+                        Ok(content) => content,
+                        Err(error) if is_outdated(&error) => {
+                            store.look_again(file).await?;
+                            failure = Some(error);
+                            continue;
+                        }
+                        Err(error) => return Err(error),
+                    }
+                }
+            };
+            return Ok(Artifact {
+                content,
+                origin: Origin::Hosted,
+                digest: stored.digest,
+                warning: None,
+            });
+        }
+        Err(failure.unwrap_or_else(|| Error::not_found(format!("`{file}` does not exist"))))
     }
 
     async fn stored(&self, entry: &Entry, suffix: &str) -> Result<Artifact> {
@@ -46,7 +74,52 @@ impl HostedRepository {
             ))
         })?;
         let name = FileName::parse(&format!("{stored}{suffix}"))?;
-        Self::file(&self.store, &name).await
+        self.file(&name).await
+    }
+}
+
+/// An archive in a bucket: what is held of it, else read from there once for all who ask at the same time.
+async fn through_cache(
+    cache: &Arc<Cache>,
+    object: StoredObject,
+    length: u64,
+    digest: Option<Digest>,
+) -> Result<Content> {
+    let request = FillRequest {
+        name: object.name(),
+        expect: digest,
+        also_accept: Vec::new(),
+        on_mismatch: OnDigestMismatch::Reject,
+        max_length: MAX_ARCHIVE,
+        // The store remembers for itself what is not there.
+        negative_ttl: Duration::ZERO,
+    };
+    let source = Arc::new(InBucket { object, length });
+    cache.fill(request, source).await.map(Content::Cached)
+}
+
+/// Whether an error says that the bucket holds something else than the index.
+fn is_outdated(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::NotFound | ErrorKind::DigestMismatch
+    )
+}
+
+/// Where the cache gets an archive in a bucket.
+#[derive(Debug)]
+struct InBucket {
+    object: StoredObject,
+    length: u64,
+}
+
+#[async_trait]
+impl FillSource for InBucket {
+    async fn open(&self, offset: u64) -> Result<Download> {
+        Ok(Download {
+            length: Some(self.length),
+            body: self.object.open(offset).await?,
+        })
     }
 }
 
@@ -73,16 +146,20 @@ impl ChartRepository for HostedRepository {
     }
 
     fn freshness(&self) -> Freshness {
-        Freshness::Fresh {
-            age: Duration::ZERO,
+        match self.store.freshness() {
+            store::Freshness::Unknown => Freshness::Unknown,
+            store::Freshness::Fresh { age } => Freshness::Fresh { age },
+            store::Freshness::Stale { age } => Freshness::Stale { age },
         }
     }
 
     fn failure(&self) -> Option<String> {
-        None
+        self.store.failure()
     }
 
-    async fn settled(&self) {}
+    async fn settled(&self) {
+        self.store.settled().await;
+    }
 
     async fn archive(&self, entry: &Arc<Entry>) -> Result<Artifact> {
         self.stored(entry, "").await
@@ -92,3 +169,6 @@ impl ChartRepository for HostedRepository {
         self.stored(entry, ".prov").await
     }
 }
+
+/// An object that is replaced between two looks again and again is being written to by somebody.
+const MAX_LOOKS: usize = 3;

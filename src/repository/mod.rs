@@ -16,6 +16,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::cache::Object;
@@ -60,7 +62,7 @@ pub trait ChartRepository: Debug + Send + Sync {
 }
 
 /// A file that is not listed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BrokenFile {
     /// Its name, or its path inside the folder.
     pub file: Arc<str>,
@@ -145,6 +147,8 @@ pub enum Content {
     Cached(Object),
     /// In the hosted store: the open file and its length.
     Stored(Arc<File>, u64),
+    /// In memory: a small file of a hosted store in a bucket.
+    Bytes(Bytes),
 }
 
 impl Artifact {
@@ -153,6 +157,7 @@ impl Artifact {
         match &self.content {
             Content::Cached(object) => object.length(),
             Content::Stored(_, length) => Some(*length),
+            Content::Bytes(bytes) => Some(bytes.len() as u64),
         }
     }
 
@@ -162,6 +167,12 @@ impl Artifact {
             Content::Cached(object) => object.body(range).await,
             Content::Stored(file, length) => {
                 Ok(ByteStream::from_file(file.clone(), range.start..range.end.min(*length)).into())
+            }
+            Content::Bytes(bytes) => {
+                let all = bytes.len() as u64;
+                let (start, end) = (range.start.min(all), range.end.min(all));
+                // Both are within the bytes, and so fit.
+                Ok(bytes.slice(start as usize..end.max(start) as usize).into())
             }
         }
     }

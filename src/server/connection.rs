@@ -149,19 +149,21 @@ impl RequestIds {
         }
     }
 
-    /// 32 hexadecimal digits.
+    /// A version 4 UUID as RFC 9562 §4 writes it; ChartMuseum's are such.
     pub(super) fn make(&self) -> String {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let count = self.next.fetch_add(1, Ordering::Relaxed);
         // An odd factor maps counts one to one, so that neighbours look different.
         let count = count.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let mut text = String::with_capacity(32);
-        for byte in self
-            .prefix
-            .to_be_bytes()
-            .into_iter()
-            .chain(count.to_be_bytes())
-        {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&(self.prefix & !0xf000 | 0x4000).to_be_bytes());
+        // The lower 62 bits of the product are still one to one with those of the count.
+        bytes[8..].copy_from_slice(&(count & (u64::MAX >> 2) | 1 << 63).to_be_bytes());
+        let mut text = String::with_capacity(36);
+        for (at, byte) in bytes.into_iter().enumerate() {
+            if matches!(at, 4 | 6 | 8 | 10) {
+                text.push('-');
+            }
             text.push(char::from(DIGITS[usize::from(byte >> 4)]));
             text.push(char::from(DIGITS[usize::from(byte & 15)]));
         }
@@ -174,11 +176,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn request_ids_are_hexadecimal_and_differ() {
+    fn request_ids_are_random_uuids_and_differ() {
         let ids = RequestIds::new();
         let made: std::collections::HashSet<_> = (0..1000).map(|_| ids.make()).collect();
         assert_eq!(made.len(), 1000);
-        let hexadecimal = |id: &String| id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit());
-        assert!(made.iter().all(hexadecimal));
+        for id in made {
+            let parts: Vec<&str> = id.split('-').collect();
+            let lengths: Vec<usize> = parts.iter().map(|part| part.len()).collect();
+            assert_eq!(lengths, [8, 4, 4, 4, 12], "{id}");
+            assert!(id.bytes().all(|b| b == b'-' || b.is_ascii_hexdigit()));
+            assert!(parts[2].starts_with('4') && parts[3].starts_with(['8', '9', 'a', 'b']));
+        }
     }
 }

@@ -97,8 +97,11 @@ impl Connection {
         // 3. The handler.
         let started = Instant::now();
         let (response, rest) = self.handle(&request, &mut session).await;
-        // 4. Whether another request may follow. Drain may have begun meanwhile: the client is told by `Connection: close`.
-        let reusable = keep && matches!(rest, Rest::None | Rest::Short) && !*shutdown.borrow();
+        // 4. Whether another request may follow. Drain may have begun meanwhile: the client is told by `Connection: close`,
+        // or the handler has had enough of this client.
+        let wanted = !respond::closes(&response);
+        let reusable =
+            wanted && keep && matches!(rest, Rest::None | Rest::Short) && !*shutdown.borrow();
         session.set_keepalive(reusable.then_some(NO_TIMER));
         if let ServerSession::H1(session) = &mut session {
             session.set_close_on_response_before_downstream_finish(!reusable);

@@ -27,7 +27,7 @@ use async_trait::async_trait;
 
 pub use self::control::{Control, signals};
 pub use self::run::{Server, runtime};
-use crate::config::ListenAddress;
+use crate::config::{self, ListenAddress};
 use crate::http::{Request, RequestBody, Response, StatusCode};
 
 /// Answers requests. One value serves the public listeners, another the admin listener.
@@ -95,7 +95,7 @@ pub struct Times {
     /// For the whole head of the next request on a connection that had one. Default 75 s, above the 60 s that load balancers
     /// commonly keep theirs for.
     pub idle: Duration,
-    /// For the next bytes of a request's body. Default 60 s.
+    /// For the next bytes of a request's body. Default 60 s; `read_timeout` of a configuration is shorter.
     pub read: Duration,
     /// For a client to read the next 256 KiB of an answer. Default 60 s.
     pub write: Duration,
@@ -105,6 +105,20 @@ pub struct Times {
     pub linger: Duration,
     /// Between two looks at the certificate files. Default 2 s.
     pub certificate_poll: Duration,
+}
+
+impl Times {
+    /// As patient as the configuration says, and otherwise as always.
+    pub fn of(config: &config::Server) -> Self {
+        let defaults = Self::default();
+        Self {
+            head: config.read_timeout,
+            read: config.read_timeout,
+            write: config.write_timeout,
+            // Between two requests a client may rest for longer.
+            ..defaults
+        }
+    }
 }
 
 impl Default for Times {

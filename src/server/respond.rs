@@ -94,6 +94,14 @@ pub(super) async fn write(
     written
 }
 
+/// Whether the handler asks for the connection to end after this answer.
+pub(super) fn closes(response: &Response) -> bool {
+    response
+        .headers
+        .get(header::CONNECTION)
+        .is_some_and(|value| value == "close")
+}
+
 /// The answer cannot be completed.
 struct Broken;
 

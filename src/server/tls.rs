@@ -1,4 +1,4 @@
-//! TLS for one listener: a certificate that is reread when its files change, and optional client certificates.
+//! TLS for one listener: a certificate that is reread when its files change, and the certificates of clients.
 //!
 //! The only place of the server that names rustls. Files that cannot be used never replace what is in use.
 
@@ -96,7 +96,7 @@ impl Identity {
             .map_err(|err| Error::internal("cannot set TLS up", err.to_string()))?;
         settings.set_cert_resolver(self.clone());
         if self.clients.is_some() {
-            settings.set_client_cert_verifier(Arc::new(OptionalClient(self.clone())));
+            settings.set_client_cert_verifier(Arc::new(CheckedClient(self.clone())));
         }
         settings.enable_h2();
         Ok(settings)
@@ -196,11 +196,12 @@ impl fmt::Debug for Identity {
     }
 }
 
-/// Clients may show a certificate; one that is shown must be good. Asks the authorities of the moment.
+/// Clients may show a certificate, or must where the listener says so; one that is shown must be good. Asks the authorities of
+/// the moment.
 #[derive(Debug)]
-struct OptionalClient(Arc<Identity>);
+struct CheckedClient(Arc<Identity>);
 
-impl OptionalClient {
+impl CheckedClient {
     fn verifier(&self) -> Verifier {
         match &self.0.clients {
             Some(clients) => Verifier::clone(&clients.load()),
@@ -210,9 +211,9 @@ impl OptionalClient {
     }
 }
 
-impl ClientCertVerifier for OptionalClient {
+impl ClientCertVerifier for CheckedClient {
     fn client_auth_mandatory(&self) -> bool {
-        false
+        self.0.files.client_certificate_required
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {

@@ -5,5 +5,6 @@
 mod hosted;
 
 pub use self::hosted::{
-    Depth, Hosted, OverwritePermission, Problem, Spool, Spooled, StoredFile, Upload,
+    Depth, Freshness, Hosted, Limits, OverwritePermission, Parts, Places, Problem, Spool, Spooled,
+    StoredContent, StoredFile, StoredObject, Upload,
 };

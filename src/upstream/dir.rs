@@ -15,7 +15,8 @@ use bytes::Bytes;
 use futures_util::stream;
 use url::Url;
 
-use super::folder::{self, Packages};
+use super::folder;
+use super::packages::Packages;
 use super::text::{self, TextLimits};
 use super::{Download, IndexReply, Upstream, Validators};
 use crate::clock::Clock;
@@ -32,7 +33,7 @@ pub struct Dir {
     limits: TextLimits,
     clock: Clock,
     /// What the last look found, so that the next one reads only what changed.
-    packages: Mutex<Arc<Packages>>,
+    packages: Mutex<Arc<Packages<folder::File>>>,
 }
 
 impl Dir {
@@ -47,12 +48,12 @@ impl Dir {
         }
     }
 
-    fn held_packages(&self) -> Arc<Packages> {
+    fn held_packages(&self) -> Arc<Packages<folder::File>> {
         let packages = self.packages.lock();
         Arc::clone(&packages.unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn keep_packages(&self, packages: Arc<Packages>) {
+    fn keep_packages(&self, packages: Arc<Packages<folder::File>>) {
         *self.packages.lock().unwrap_or_else(PoisonError::into_inner) = packages;
     }
 }
@@ -118,13 +119,13 @@ struct Look {
     root: PathBuf,
     limits: TextLimits,
     held: Option<Validators>,
-    packages: Arc<Packages>,
+    packages: Arc<Packages<folder::File>>,
     clock: Clock,
 }
 
 enum Found {
     Reply(IndexReply),
-    Packages(Arc<Packages>, IndexReply),
+    Packages(Arc<Packages<folder::File>>, IndexReply),
 }
 
 impl Look {

@@ -7,11 +7,17 @@ use crate::http::{HeaderValue, header};
 use crate::net::Reply;
 
 /// What was seen of objects when they were last opened from their start; bounded.
-#[derive(Debug, Default)]
-pub(super) struct Editions(Mutex<VecDeque<(String, Edition)>>);
+#[derive(Debug)]
+pub(super) struct Editions<E>(Mutex<VecDeque<(String, E)>>);
 
-impl Editions {
-    pub(super) fn recall(&self, url: &str) -> Option<Edition> {
+impl<E> Default for Editions<E> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<E: Clone> Editions<E> {
+    pub(super) fn recall(&self, url: &str) -> Option<E> {
         let opened = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         opened
             .iter()
@@ -19,7 +25,7 @@ impl Editions {
             .map(|(_, edition)| edition.clone())
     }
 
-    pub(super) fn remember(&self, url: &str, edition: Edition) {
+    pub(super) fn remember(&self, url: &str, edition: E) {
         let mut opened = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         opened.retain(|(known, _)| known != url);
         if opened.len() >= REMEMBERED {

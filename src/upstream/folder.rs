@@ -3,83 +3,44 @@
 //! A package is read once and then only when its size or time changed, so a look at a large folder costs one listing.
 //! Broken packages are left out and named; files that change while they are read are left out until the next look.
 
-use std::collections::HashMap;
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::SystemTime;
 
 use jiff::Timestamp;
 use url::Url;
 
-use super::BrokenPackage;
-use crate::chart::archive::{self, Limits, Strictness};
+use super::packages::{Content, Known, Listed, Package, Packages};
 use crate::clock::Clock;
 use crate::digest::{Digest, Hasher};
-use crate::error::{Error, Result};
-use crate::index::Entry;
+use crate::error::Error;
 
 /// One file as the listing shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Listed {
+pub(super) struct File {
     /// Relative to the folder.
     path: PathBuf,
     size: u64,
-    modified: Option<SystemTime>,
+    modified: Option<Timestamp>,
 }
 
-/// What is known about the packages of a folder.
-#[derive(Debug, Default)]
-pub(super) struct Packages {
-    known: HashMap<PathBuf, Known>,
-}
+impl Listed for File {
+    type Name = PathBuf;
 
-#[derive(Clone, Debug)]
-struct Known {
-    file: Listed,
-    content: Content,
-}
-
-#[derive(Clone, Debug)]
-enum Content {
-    Chart(Arc<Entry>),
-    Broken(Arc<str>),
-}
-
-impl Packages {
-    /// The entries, oldest file first: of two files with one version the newer counts.
-    pub(super) fn entries(&self) -> Vec<Arc<Entry>> {
-        let mut charts: Vec<_> = self
-            .known
-            .values()
-            .filter_map(|known| match &known.content {
-                Content::Chart(entry) => Some((known.file.modified, &known.file.path, entry)),
-                Content::Broken(_) => None,
-            })
-            .collect();
-        charts.sort_by_key(|&(modified, path, _)| (modified, path));
-        charts
-            .into_iter()
-            .map(|(.., entry)| Arc::clone(entry))
-            .collect()
+    fn name(&self) -> &PathBuf {
+        &self.path
     }
 
-    /// The files that are no charts, sorted by path.
-    pub(super) fn broken(&self) -> Vec<BrokenPackage> {
-        let mut broken: Vec<_> = self
-            .known
-            .values()
-            .filter_map(|known| match &known.content {
-                Content::Broken(reason) => Some(BrokenPackage {
-                    file: known.file.path.to_string_lossy().into_owned(),
-                    reason: Arc::clone(reason),
-                }),
-                Content::Chart(_) => None,
-            })
-            .collect();
-        broken.sort_by(|one, other| one.file.cmp(&other.file));
-        broken
+    fn label(&self) -> String {
+        self.path.to_string_lossy().into_owned()
+    }
+
+    fn modified(&self) -> Option<Timestamp> {
+        self.modified
+    }
+
+    fn agrees(&self, other: &Self) -> bool {
+        self == other
     }
 }
 
@@ -87,7 +48,7 @@ impl Packages {
 ///
 /// Names that start with a dot are passed over: editors, version control and half-done copies use them. Linked folders are
 /// not entered; linked files count when they end inside `root`. What vanishes meanwhile is not there.
-pub(super) fn list(root: &Path) -> io::Result<Vec<Listed>> {
+pub(super) fn list(root: &Path) -> io::Result<Vec<File>> {
     let real_root = fs::canonicalize(root)?;
     let mut files = Vec::new();
     let mut folders = vec![(PathBuf::new(), 0)];
@@ -138,7 +99,7 @@ pub(super) fn list(root: &Path) -> io::Result<Vec<Listed>> {
 }
 
 /// What changes whenever the listing does.
-pub(super) fn fingerprint(files: &[Listed]) -> Digest {
+pub(super) fn fingerprint(files: &[File]) -> Digest {
     let mut hasher = Hasher::default();
     for file in files {
         let path = file.path.as_os_str().as_encoded_bytes();
@@ -150,75 +111,58 @@ pub(super) fn fingerprint(files: &[Listed]) -> Digest {
 }
 
 /// Reads what `before` does not know yet.
-pub(super) fn read(root: &Path, files: Vec<Listed>, before: &Packages, clock: &Clock) -> Packages {
-    let mut known = HashMap::with_capacity(files.len());
+pub(super) fn read(
+    root: &Path,
+    files: Vec<File>,
+    before: &Packages<File>,
+    clock: &Clock,
+) -> Packages<File> {
+    let mut packages = Packages::default();
     for file in files {
-        let content = match before.known.get(&file.path) {
-            Some(held) if held.file == file => held.content.clone(),
-            _ => match read_package(root, &file, clock) {
-                Ok(Some(entry)) => Content::Chart(Arc::new(entry)),
-                Ok(None) => continue,
-                Err(error) => Content::Broken(error.message().into()),
-            },
+        let content = match before.same(&file) {
+            Some(known) => Some(known.content.clone()),
+            None => read_package(root, &file, clock),
         };
-        known.insert(file.path.clone(), Known { file, content });
+        if let Some(content) = content {
+            packages.insert(Known { file, content });
+        }
     }
-    Packages { known }
+    packages
 }
 
-/// One package's entry; `None` for a file that is being written or is gone.
-fn read_package(root: &Path, listed_as: &Listed, clock: &Clock) -> Result<Option<Entry>> {
+/// What is in a package; `None` for a file that is being written or is gone.
+fn read_package(root: &Path, listed_as: &File, clock: &Clock) -> Option<Content> {
     let path = root.join(&listed_as.path);
-    let file = match File::open(&path) {
+    let cannot_read = |error: &io::Error| {
+        let reason = format!("the file cannot be read: {}", error.kind());
+        Some(Content::Broken(reason.into()))
+    };
+    let file = match fs::File::open(&path) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(cannot_read(&error)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+        Err(error) => return cannot_read(&error),
     };
-    let mut reader = HashingReader {
-        file,
-        hasher: Hasher::default(),
+    let package = match Package::read(&file) {
+        Ok(package) => package,
+        Err(error) => return cannot_read(&error),
     };
-    let chart = archive::read(&mut reader, &Limits::stored(), Strictness::Stored);
-    // The digest is that of the whole file, also of what follows the archive in it.
-    io::copy(&mut reader, &mut io::sink()).map_err(|error| cannot_read(&error))?;
-    match reader.file.metadata() {
+    match file.metadata() {
         Ok(metadata) if listed(listed_as.path.clone(), &metadata) == *listed_as => {}
-        _ => return Ok(None),
+        _ => return None,
     }
-    let created = listed_as
-        .modified
-        .and_then(|modified| Timestamp::try_from(modified).ok())
-        .unwrap_or_else(|| clock.now());
-    let mut entry = Entry::from_metadata(&chart?.metadata, reader.hasher.finish(), created)?;
-    let url = Url::from_file_path(&path)
-        .map_err(|()| Error::invalid("the path of this file cannot be written as a URL"))?;
-    entry.urls = Box::new([String::from(url).into_boxed_str()]);
-    Ok(Some(entry))
+    let created = listed_as.modified.unwrap_or_else(|| clock.now());
+    let entry = Url::from_file_path(&path)
+        .map_err(|()| Error::invalid("the path of this file cannot be written as a URL"))
+        .and_then(|url| package.entry(created, url.as_str()));
+    Some(entry.into())
 }
 
-fn listed(path: PathBuf, metadata: &fs::Metadata) -> Listed {
-    Listed {
+fn listed(path: PathBuf, metadata: &fs::Metadata) -> File {
+    let modified = metadata.modified().ok();
+    File {
         path,
         size: metadata.len(),
-        modified: metadata.modified().ok(),
-    }
-}
-
-fn cannot_read(error: &io::Error) -> Error {
-    Error::invalid(format!("the file cannot be read: {}", error.kind()))
-}
-
-/// Hashes what is read through it.
-struct HashingReader {
-    file: File,
-    hasher: Hasher,
-}
-
-impl Read for HashingReader {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.file.read(buffer)?;
-        self.hasher.update(&buffer[..read]);
-        Ok(read)
+        modified: modified.and_then(|time| Timestamp::try_from(time).ok()),
     }
 }
 

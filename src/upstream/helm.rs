@@ -8,18 +8,16 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use futures_util::{StreamExt as _, stream};
 use url::Url;
 
-use super::edition::{Edition, Editions, content_range};
-use super::stream::cut;
+use super::files::{HttpFiles, useless};
 use super::text::{self, TextLimits};
 use super::{Download, IndexReply, Upstream, Validators};
 use crate::clock::Clock;
 use crate::config;
 use crate::digest::Digest;
-use crate::error::{Error, Result};
-use crate::http::{ByteStream, HeaderMap, HeaderValue, StatusCode, header};
+use crate::error::Result;
+use crate::http::{HeaderMap, HeaderValue, StatusCode, header};
 use crate::metrics::Metrics;
 use crate::net::{Client, Clients, GetOptions, Reply};
 
@@ -28,9 +26,8 @@ pub struct Helm {
     name: Arc<str>,
     base: Url,
     index_url: Url,
-    client: Client,
+    files: HttpFiles,
     limits: TextLimits,
-    opened: Editions,
 }
 
 impl Helm {
@@ -57,12 +54,11 @@ impl Helm {
         let mut index_url = base.clone();
         index_url.set_path(&format!("{}index.yaml", base.path()));
         Ok(Self {
+            files: HttpFiles::new(Arc::clone(&name), client),
             name,
             base,
             index_url,
-            client,
             limits: TextLimits::default(),
-            opened: Editions::default(),
         })
     }
 
@@ -80,10 +76,6 @@ impl Helm {
             etag: text(header::ETAG),
             last_modified: text(header::LAST_MODIFIED),
         }
-    }
-
-    fn useless(&self, what: &str) -> Error {
-        Error::unavailable(format!("upstream `{}` {what}", self.name))
     }
 }
 
@@ -112,13 +104,13 @@ impl Upstream for Helm {
             headers,
             ..GetOptions::default()
         };
-        let reply = self.client.get(&self.index_url, options).await?;
+        let reply = self.files.client().get(&self.index_url, options).await?;
         match reply.status {
             StatusCode::OK => {}
             StatusCode::NOT_MODIFIED if conditional => return Ok(IndexReply::NotModified),
             other => {
                 let answer = format!("answered {} for index.yaml unasked", other.as_u16());
-                return Err(self.useless(&answer));
+                return Err(useless(&self.name, &answer));
             }
         }
         let validators = self.validators(&reply);
@@ -131,77 +123,7 @@ impl Upstream for Helm {
     }
 
     async fn open(&self, url: &str, offset: u64) -> Result<Download> {
-        let parsed = Url::parse(url).map_err(|error| {
-            self.useless("has an index entry whose URL cannot be understood")
-                .with_source(error)
-        })?;
-        let known = (offset > 0).then(|| self.opened.recall(url)).flatten();
-        let mut headers = HeaderMap::new();
-        // Digests and lengths are those of the bytes that are there.
-        headers.insert(
-            header::ACCEPT_ENCODING,
-            HeaderValue::from_static("identity"),
-        );
-        if offset > 0 {
-            if let Ok(range) = HeaderValue::from_str(&format!("bytes={offset}-")) {
-                headers.insert(header::RANGE, range);
-            }
-            if let Some(etag) = known.as_ref().and_then(Edition::strong_etag) {
-                headers.insert(header::IF_RANGE, etag.clone());
-            }
-        }
-        let options = GetOptions {
-            headers,
-            ..GetOptions::default()
-        };
-        let reply = self.client.get(&parsed, options).await?;
-        let range = reply.header(header::CONTENT_RANGE).and_then(content_range);
-        let (start, length) = match (reply.status, range) {
-            (StatusCode::OK, _) => (0, reply.body.length),
-            (StatusCode::PARTIAL_CONTENT, Some((start, total)))
-                if start == offset && offset > 0 =>
-            {
-                (start, total)
-            }
-            (status, _) => {
-                let answer = format!("answered {} to a request for other bytes", status.as_u16());
-                return Err(self.useless(&answer));
-            }
-        };
-        let edition = Edition::of(&reply, length);
-        match &known {
-            Some(known) if known.differs(&edition) => {
-                return Err(self.useless("changed an archive while it was being read"));
-            }
-            _ if offset == 0 => self.opened.remember(url, edition),
-            _ => {}
-        }
-        let body = match offset {
-            0 => self.sniffed(reply.body).await?,
-            _ => cut(reply.body, offset - start..u64::MAX),
-        };
-        Ok(Download { length, body })
-    }
-}
-
-impl Helm {
-    /// Looks at the first bytes: nothing in a chart repository starts like a web page, and nothing is empty.
-    async fn sniffed(&self, mut body: ByteStream) -> Result<ByteStream> {
-        let length = body.length;
-        let first = loop {
-            match body.next().await.transpose()? {
-                Some(chunk) if chunk.is_empty() => {}
-                other => break other,
-            }
-        };
-        let Some(first) = first else {
-            return Err(self.useless("answered 200 with nothing where an archive should be"));
-        };
-        if first.trim_ascii_start().starts_with(b"<") {
-            return Err(self.useless("answered 200 with a web page where an archive should be"));
-        }
-        let chunks = stream::iter([Ok(first)]).chain(body.stream);
-        Ok(ByteStream::new(chunks, length))
+        self.files.open(url, offset).await
     }
 }
 

@@ -1,15 +1,18 @@
 //! Remote sources of charts: an index, and the bytes behind its URLs.
 //!
 //! The main type is the trait [`Upstream`]; [`build`] makes one from its configuration. [`Helm`] speaks http and https, [`Dir`]
-//! reads a folder. [`registry`] is the client of OCI registries: no [`Upstream`], because it answers other questions. An upstream
+//! reads a folder, [`S3`] a bucket. [`registry`] is the client of OCI registries: no [`Upstream`], because it answers other questions. An upstream
 //! only fetches: what is held, how old it may get and what a wrong digest means is decided above.
 //! Knows nothing about tenants, caches or routes.
 
 mod dir;
 mod edition;
+mod files;
 mod folder;
 mod helm;
+mod packages;
 pub mod registry;
+mod s3;
 mod stream;
 mod text;
 
@@ -23,10 +26,11 @@ use url::Url;
 
 pub use self::dir::Dir;
 pub use self::helm::Helm;
+pub use self::s3::S3;
 pub use self::text::TextLimits;
 use crate::clock::Clock;
 use crate::config;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::http::ByteStream;
 use crate::index::SourceIndex;
 use crate::metrics::Metrics;
@@ -50,6 +54,11 @@ pub trait Upstream: Send + Sync + fmt::Debug {
     /// An `offset` above zero resumes a transfer that broke: it fails with `UpstreamUnavailable` where the source is known to
     /// have changed since, so that two versions are never joined.
     async fn open(&self, url: &str, offset: u64) -> Result<Download>;
+
+    /// Whether it can be reached and read, and what is there in a few words; for `chartgate check --connect`.
+    async fn check(&self) -> Result<String> {
+        self.fetch_index(None).await.map(|reply| reply.summary())
+    }
 
     /// Opens the provenance file that belongs to the archive behind `url`.
     async fn open_provenance(&self, url: &str) -> Result<Download> {
@@ -95,6 +104,21 @@ pub enum IndexReply {
     },
 }
 
+impl IndexReply {
+    /// What it is, in a few words.
+    fn summary(&self) -> String {
+        match self {
+            Self::NotModified => "not modified".to_owned(),
+            Self::Text { text, .. } => format!("index of {} bytes", text.len()),
+            Self::Entries { index, broken, .. } => format!(
+                "{} packages without an index, {} of them broken",
+                index.versions() + broken.len(),
+                broken.len()
+            ),
+        }
+    }
+}
+
 /// A file that was left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BrokenPackage {
@@ -113,6 +137,31 @@ pub struct Download {
     pub body: ByteStream,
 }
 
+/// Where an upstream finds again what it learnt before a restart. Losing a note costs transfers, nothing else.
+#[async_trait]
+pub trait Notebook: Send + Sync + fmt::Debug {
+    /// The last note of this name.
+    async fn read(&self, name: &str) -> Option<Bytes>;
+
+    /// Replaces a note, as a whole.
+    async fn write(&self, name: &str, note: Bytes) -> Result<()>;
+}
+
+/// A notebook that keeps nothing, for those who look once.
+#[derive(Clone, Copy, Debug)]
+pub struct NoNotebook;
+
+#[async_trait]
+impl Notebook for NoNotebook {
+    async fn read(&self, _name: &str) -> Option<Bytes> {
+        None
+    }
+
+    async fn write(&self, _name: &str, _note: Bytes) -> Result<()> {
+        Ok(())
+    }
+}
+
 /// Makes an upstream from its configuration. Must run inside the runtime that will use it.
 ///
 /// Errors: files of the TLS section that cannot be read or understood; a folder that does not exist is no error yet.
@@ -121,6 +170,7 @@ pub fn build(
     clients: &Clients,
     metrics: &Arc<Metrics>,
     clock: &Clock,
+    notebook: Arc<dyn Notebook>,
 ) -> Result<Arc<dyn Upstream>> {
     Ok(match &config.source {
         config::Source::Helm(url) => Arc::new(Helm::new(
@@ -136,12 +186,14 @@ pub fn build(
             path.clone(),
             clock.clone(),
         )),
-        config::Source::Bucket(_) => {
-            return Err(Error::invalid(format!(
-                "upstream `{}`: buckets are not read yet",
-                config.name
-            )));
-        }
+        config::Source::Bucket(store) => Arc::new(S3::new(
+            Arc::clone(&config.name),
+            store,
+            clients,
+            Arc::clone(metrics),
+            clock,
+            notebook,
+        )?),
     })
 }
 

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use flate2::write::MultiGzDecoder;
 
 use crate::error::{Error, Result};
-use crate::http::header;
+use crate::http::{ByteStream, header};
 use crate::net::Reply;
 
 /// How large an index may be.
@@ -30,41 +30,58 @@ impl Default for TextLimits {
     }
 }
 
+/// How the bytes of a text are packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Coding {
+    Plain,
+    Gzip,
+}
+
 /// Reads the whole text of an index. Every error is an `UpstreamUnavailable` that names the upstream.
-pub(super) async fn read(upstream: &str, mut reply: Reply, limits: &TextLimits) -> Result<Bytes> {
-    let wrong = |what: String| Error::unavailable(format!("upstream `{upstream}` {what}"));
+pub(super) async fn read(upstream: &str, reply: Reply, limits: &TextLimits) -> Result<Bytes> {
     let coding = reply.header(header::CONTENT_ENCODING).unwrap_or_default();
-    let gzip = match coding.trim().to_ascii_lowercase().as_str() {
-        "" | "identity" => false,
-        "gzip" | "x-gzip" => true,
+    let coding = match coding.trim().to_ascii_lowercase().as_str() {
+        "" | "identity" => Coding::Plain,
+        "gzip" | "x-gzip" => Coding::Gzip,
         other => {
-            return Err(wrong(format!(
-                "encoded index.yaml as `{other:.40}`, which was not asked for"
+            return Err(Error::unavailable(format!(
+                "upstream `{upstream}` encoded index.yaml as `{other:.40}`, which was not asked for"
             )));
         }
     };
+    read_stream(upstream, reply.body, coding, limits).await
+}
+
+/// Reads the whole text of an index from a stream of known coding, under the same rules. Errors of the stream are passed on.
+pub(super) async fn read_stream(
+    upstream: &str,
+    mut body: ByteStream,
+    coding: Coding,
+    limits: &TextLimits,
+) -> Result<Bytes> {
+    let wrong = |what: String| Error::unavailable(format!("upstream `{upstream}` {what}"));
     let too_large = || {
         wrong(format!(
             "gave an index.yaml of more than {} bytes",
             limits.encoded
         ))
     };
-    let announced = reply.body.length.unwrap_or_default();
+    let announced = body.length.unwrap_or_default();
     if announced > limits.encoded as u64 {
         return Err(too_large());
     }
     let mut text = Text::new(limits.decoded);
-    if !gzip {
-        // A liar gets no more than a modest piece of memory in advance.
-        let expected = usize::try_from(announced).unwrap_or(0);
-        text.bytes.reserve_exact(expected.min(MODEST));
-    }
-    let mut decoder = match gzip {
-        true => Decoder::Gzip(Box::new(MultiGzDecoder::new(text))),
-        false => Decoder::Plain(text),
+    let mut decoder = match coding {
+        Coding::Gzip => Decoder::Gzip(Box::new(MultiGzDecoder::new(text))),
+        Coding::Plain => {
+            // A liar gets no more than a modest piece of memory in advance.
+            let expected = usize::try_from(announced).unwrap_or(0);
+            text.bytes.reserve_exact(expected.min(MODEST));
+            Decoder::Plain(text)
+        }
     };
     let mut received = 0;
-    while let Some(chunk) = reply.body.next().await {
+    while let Some(chunk) = body.next().await {
         let chunk = chunk?;
         received += chunk.len();
         if received > limits.encoded {

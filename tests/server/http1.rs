@@ -16,7 +16,7 @@ async fn connections_are_kept_and_answers_carry_the_usual_headers() {
         assert_eq!(reply.header("connection"), Some("keep-alive"));
         assert_eq!(reply.header("server"), Some("chartgate"));
         assert!(reply.header("date").is_some());
-        assert_eq!(reply.header("x-request-id").map(str::len), Some(32));
+        assert_eq!(reply.header("x-request-id").map(str::len), Some(36));
     }
     let (path, outcome) = world.desk.outcome().await;
     assert_eq!((path.as_str(), outcome.status.as_u16()), ("/hello", 200));

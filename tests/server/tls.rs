@@ -23,6 +23,7 @@ pub(super) fn install_provider() {
 struct Files {
     folder: TempDir,
     client_ca: bool,
+    required: bool,
 }
 
 impl Files {
@@ -30,6 +31,7 @@ impl Files {
         Self {
             folder: TempDir::new().expect("a folder"),
             client_ca: false,
+            required: false,
         }
     }
 
@@ -57,7 +59,7 @@ impl Files {
             cert_file: self.path().join("tls.crt"),
             key_file: self.path().join("tls.key"),
             client_ca_file: self.client_ca.then(|| self.path().join("clients.crt")),
-            client_certificate_required: false,
+            client_certificate_required: self.required,
         };
         config::Server {
             https: vec![https],
@@ -257,6 +259,46 @@ async fn client_certificates_are_optional_verified_and_told() {
     let stranger = trusting(&pem).identity(Authority::new().issue("ci"));
     let stranger = stranger.build().expect("a client");
     assert!(get(&world, &stranger, "/subject").await.is_err());
+}
+
+#[tokio::test]
+async fn a_listener_that_requires_certificates_serves_nobody_else() {
+    let mut files = Files::new();
+    let pem = files.renew();
+    let authority = Authority::new();
+    files.write("clients.crt", &authority.0.pem());
+    (files.client_ca, files.required) = (true, true);
+    let world = files.serve().await;
+    for http1 in [true, false] {
+        let client = |identity: Option<Identity>| {
+            let mut client = trusting(&pem);
+            if let Some(identity) = identity {
+                client = client.identity(identity);
+            }
+            if http1 {
+                client = client.http1_only();
+            }
+            client.build().expect("a client")
+        };
+        let nobody = get(&world, &client(None), "/subject").await;
+        assert!(nobody.is_err(), "{nobody:?}");
+        let stranger = Authority::new().issue("ci");
+        assert!(
+            get(&world, &client(Some(stranger)), "/subject")
+                .await
+                .is_err()
+        );
+        let ci = client(Some(authority.issue("ci")));
+        assert_eq!(
+            get(&world, &ci, "/subject").await.expect("an answer").1,
+            "CN=ci,O=Example\n"
+        );
+    }
+    for _ in 0..2 {
+        world.desk.outcome().await;
+    }
+    let others = world.desk.outcomes.lock().expect("lock").len();
+    assert_eq!(others, 0, "a handler saw a client without certificate");
 }
 
 #[tokio::test]

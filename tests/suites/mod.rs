@@ -1,4 +1,6 @@
 //! One behaviour suite per trait, run for every implementer.
 
+pub(crate) mod bucket;
+pub(crate) mod hosted;
 mod redis_server;
 mod tier;

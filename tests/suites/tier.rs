@@ -60,7 +60,7 @@ impl World {
     fn counted(&self, tier: &str, result: &str) -> bool {
         let wanted =
             format!("chartgate_cache_requests_total{{result=\"{result}\",tier=\"{tier}\"}}");
-        String::from_utf8_lossy(&self.metrics.render()).contains(&wanted)
+        String::from_utf8_lossy(&self.metrics.render(&[])).contains(&wanted)
     }
 }
 

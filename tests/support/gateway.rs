@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::http::{Call, Reply};
+use super::port::Port;
 use super::until;
 
 /// Long enough for a debug build that parses the largest index on a busy machine.
@@ -30,6 +31,8 @@ pub(crate) struct Gateway {
     folder: TempDir,
     log: Arc<Mutex<String>>,
     hopeless: Vec<&'static str>,
+    /// Its ports stay its own while it is down. A successor listens on its predecessor's.
+    _ports: Vec<Port>,
 }
 
 impl Gateway {
@@ -61,8 +64,8 @@ impl Gateway {
 
     /// Writes the configuration and starts nothing.
     pub(crate) fn prepare(folder: TempDir, mut config: Value) -> Self {
-        let http = free_port();
-        let admin = free_port();
+        let ports = vec![Port::reserve(), Port::reserve()];
+        let (http, admin) = (ports[0].address, ports[1].address);
         let keys = config.as_object_mut().expect("a mapping");
         let server = keys.entry("server").or_insert_with(|| json!({}));
         server["http"] = json!(http.to_string());
@@ -76,6 +79,7 @@ impl Gateway {
             folder,
             log: Arc::default(),
             hopeless: Vec::new(),
+            _ports: ports,
         };
         gateway.configure(&config);
         gateway
@@ -215,6 +219,7 @@ impl Gateway {
             folder: tempfile::tempdir().expect("a temporary folder"),
             log: Arc::default(),
             hopeless: self.hopeless.clone(),
+            _ports: Vec::new(),
         };
         successor.spawn(self.folder.path(), &["--upgrade"]);
         successor
@@ -361,13 +366,6 @@ impl Drop for Gateway {
             assert!(!log.contains("panicked at"), "the gateway panicked:\n{log}");
         }
     }
-}
-
-/// A loopback address that was free a moment ago.
-fn free_port() -> SocketAddr {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .and_then(|listener| listener.local_addr())
-        .expect("a free port")
 }
 
 fn slashed(tenant: &str) -> String {

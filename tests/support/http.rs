@@ -78,6 +78,31 @@ impl Call {
         Self::new("GET", path)
     }
 
+    /// The request line without its version.
+    pub(crate) fn line(&self) -> &str {
+        self.head.split(" HTTP/1.1\r\n").next().unwrap_or_default()
+    }
+
+    /// The value of a header field that was added under exactly this name.
+    pub(crate) fn value(&self, name: &str) -> Option<&str> {
+        let mut fields = self.head.lines().filter_map(|line| line.split_once(": "));
+        fields
+            .rfind(|(key, _)| *key == name)
+            .map(|(_, value)| value)
+    }
+
+    /// Adds a body in chunks of `size` bytes, without a length.
+    pub(crate) fn chunked(mut self, body: &[u8], size: usize) -> Self {
+        for chunk in body.chunks(size) {
+            self.body
+                .extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+            self.body.extend_from_slice(chunk);
+            self.body.extend_from_slice(b"\r\n");
+        }
+        self.body.extend_from_slice(b"0\r\n\r\n");
+        self.header("Transfer-Encoding", "chunked")
+    }
+
     /// Adds a header field.
     pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
         self.head.push_str(&format!("{name}: {value}\r\n"));

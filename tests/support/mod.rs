@@ -6,6 +6,8 @@ pub(crate) mod distribution;
 pub(crate) mod fake;
 pub(crate) mod gateway;
 pub(crate) mod http;
+pub(crate) mod port;
+pub(crate) mod stores;
 pub(crate) mod tools;
 
 use std::path::{Path, PathBuf};

@@ -1,4 +1,9 @@
-//! Programs that are not ours: helm 3 and helm 4, each with a home of its own, and servers.
+//! Programs that are not ours: helm 3 and helm 4, each with a home of its own, its push plugin, and servers.
+
+#![allow(
+    dead_code,
+    reason = "a kit: not every program is in use at every moment"
+)]
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -35,6 +40,36 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
     found
 }
 
+/// An S3 server: `minio server FOLDER`.
+pub(crate) fn minio() -> Option<PathBuf> {
+    find("minio/minio")
+}
+
+/// A server of Google Cloud Storage's API.
+pub(crate) fn fake_gcs_server() -> Option<PathBuf> {
+    find("fake-gcs-server/fake-gcs-server")
+}
+
+/// A server of Azure Blob Storage's API.
+pub(crate) fn azurite() -> Option<PathBuf> {
+    find("azurite/node_modules/.bin/azurite-blob")
+}
+
+/// etcd itself.
+pub(crate) fn etcd() -> Option<PathBuf> {
+    find("etcd")
+}
+
+/// The helm plugin that pushes charts, as a program: `helm-cm-push CHART REPOSITORY`.
+pub(crate) fn cm_push() -> Option<PathBuf> {
+    find("cm-push/helm-cm-push")
+}
+
+/// The real ChartMuseum.
+pub(crate) fn chartmuseum() -> Option<PathBuf> {
+    find("chartmuseum-0.13.1/chartmuseum")
+}
+
 /// A helm binary with its own configuration and cache, so that tests do not meet.
 #[derive(Debug)]
 pub(crate) struct Helm {
@@ -56,8 +91,32 @@ impl Helm {
         self.home.path()
     }
 
+    /// Installs a plugin: `program` runs as `helm NAME`, and fetches URLs with `protocol`. helm 4 takes a plugin in this form
+    /// for a command or for a downloader, not for both.
+    pub(crate) fn install_plugin(&self, name: &str, program: &Path, protocol: Option<&str>) {
+        let folder = self.home.path().join("data/plugins").join(name);
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let file = program.file_name().expect("a program's name");
+        let file = file.to_str().expect("a UTF-8 name");
+        std::os::unix::fs::symlink(program, folder.join(file)).expect("a link");
+        let mut text = format!(
+            "name: {name}\nversion: 0.0.0\nusage: {name}\ndescription: {name}\ncommand: $HELM_PLUGIN_DIR/{file}\n"
+        );
+        if let Some(protocol) = protocol {
+            text.push_str(&format!(
+                "downloaders:\n- command: {file}\n  protocols: [{protocol}]\n"
+            ));
+        }
+        std::fs::write(folder.join("plugin.yaml"), text).expect("writing plugin.yaml");
+    }
+
     /// Runs a command to its end.
     pub(crate) fn run(&self, arguments: &[&str]) -> Output {
+        self.run_with(&[], arguments)
+    }
+
+    /// Runs a command with these variables in its environment.
+    pub(crate) fn run_with(&self, environment: &[(&str, &str)], arguments: &[&str]) -> Output {
         let home = self.home.path();
         Command::new(&self.program)
             .args(arguments)
@@ -71,6 +130,7 @@ impl Helm {
             .env_remove("http_proxy")
             .env_remove("https_proxy")
             .env_remove("KUBECONFIG")
+            .envs(environment.iter().copied())
             .output()
             .expect("running helm")
     }

@@ -207,7 +207,7 @@ async fn a_fault_that_passes_is_not_noticed() {
     text_of(&acme.build()).await;
     assert_eq!(fake.count("/index.yaml"), 3);
 
-    let metrics = String::from_utf8(acme.metrics.render()).expect("text");
+    let metrics = String::from_utf8(acme.metrics.render(&[])).expect("text");
     for line in [
         "chartgate_upstream_requests_total{code=\"200\",upstream=\"acme\"} 1",
         "chartgate_upstream_requests_total{code=\"429\",upstream=\"acme\"} 1",

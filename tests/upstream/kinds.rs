@@ -6,14 +6,14 @@ use chartgate::clock::Clock;
 use chartgate::config;
 use chartgate::error::ErrorKind;
 use chartgate::net::{Clients, EnvironmentProxies, Retries};
-use chartgate::upstream::{self, IndexReply, Upstream};
+use chartgate::upstream::{self, IndexReply, NoNotebook, Upstream};
 use tempfile::TempDir;
 use url::Url;
 
 use super::{read, text_of};
-use crate::support::fake::{FakeHelm, FakeUpstream, package};
+use crate::support::fake::{FakeBucket, FakeHelm, FakeS3, FakeUpstream, package};
 
-/// One source of either kind, with an index and files that a test changes.
+/// One source of any kind, with an index and files that a test changes.
 struct Source {
     upstream: Arc<dyn Upstream>,
     place: Place,
@@ -22,6 +22,7 @@ struct Source {
 enum Place {
     Server(FakeUpstream),
     Folder(TempDir),
+    Bucket(FakeBucket),
 }
 
 fn sources() -> Vec<Source> {
@@ -30,6 +31,7 @@ fn sources() -> Vec<Source> {
     let folder = tempfile::tempdir().expect("a folder");
     let charts = folder.path().join("charts");
     std::fs::create_dir(&charts).expect("writable");
+    let bucket = FakeS3::new("charts").run();
     vec![
         Source {
             upstream: built(config::Source::Helm(url)),
@@ -38,6 +40,10 @@ fn sources() -> Vec<Source> {
         Source {
             upstream: built(config::Source::Dir(charts)),
             place: Place::Folder(folder),
+        },
+        Source {
+            upstream: built(super::buckets::source(&bucket, "stable")),
+            place: Place::Bucket(bucket),
         },
     ]
 }
@@ -59,14 +65,20 @@ fn built(source: config::Source) -> Arc<dyn Upstream> {
         max_shrink: 0.5,
     };
     let clients = Clients::with(Retries::never(), EnvironmentProxies::none());
-    let upstream = upstream::build(&config, &clients, &Arc::default(), &Clock::system());
+    let upstream = upstream::build(
+        &config,
+        &clients,
+        &Arc::default(),
+        &Clock::system(),
+        Arc::new(NoNotebook),
+    );
     upstream.expect("a valid section")
 }
 
 impl Source {
     fn path(&self, name: &str) -> Option<PathBuf> {
         match &self.place {
-            Place::Server(_) => None,
+            Place::Server(_) | Place::Bucket(_) => None,
             Place::Folder(folder) => Some(folder.path().join("charts").join(name)),
         }
     }
@@ -74,6 +86,10 @@ impl Source {
     fn put(&self, name: &str, bytes: impl AsRef<[u8]>) {
         match &self.place {
             Place::Server(fake) => fake.set_file(&format!("/{name}"), bytes.as_ref()),
+            Place::Bucket(fake) => {
+                let name = name.replace("%20", " ");
+                fake.put(&format!("stable/{name}"), bytes.as_ref().to_vec());
+            }
             Place::Folder(folder) => {
                 // As careful writers do: whole files appear at once.
                 let part = folder.path().join("part");
@@ -86,6 +102,7 @@ impl Source {
     fn leave(&self) {
         match &self.place {
             Place::Server(fake) => fake.refuse(),
+            Place::Bucket(fake) => fake.refuse(),
             Place::Folder(folder) => {
                 let (there, away) = (folder.path().join("charts"), folder.path().join("away"));
                 std::fs::rename(there, away).expect("writable");
@@ -96,6 +113,7 @@ impl Source {
     fn come_back(&self) {
         match &self.place {
             Place::Server(fake) => fake.heal(),
+            Place::Bucket(fake) => fake.heal(),
             Place::Folder(folder) => {
                 let (there, away) = (folder.path().join("charts"), folder.path().join("away"));
                 std::fs::rename(away, there).expect("writable");

@@ -25,11 +25,16 @@ impl Flaws {
         match self.strictness {
             Strictness::Upload => Err(Error::invalid(message)),
             Strictness::Stored => {
-                if self.warnings.len() < MAX_WARNINGS {
-                    self.warnings.push(message.into());
-                }
+                self.tolerated(message);
                 Ok(())
             }
+        }
+    }
+
+    /// Notes what every reader understands alike, and nobody is refused for.
+    pub(super) fn tolerated(&mut self, message: impl Into<String>) {
+        if self.warnings.len() < MAX_WARNINGS {
+            self.warnings.push(message.into());
         }
     }
 

@@ -6,6 +6,7 @@
 //! Texts of errors are those of Helm's loader where it has one, because ChartMuseum's users know them
 //! (spec: clients.md §9, chartmuseum.md §1.5). Knows nothing about where archives are kept.
 
+mod contents;
 mod flaw;
 mod flow;
 mod members;
@@ -20,6 +21,7 @@ use std::io::{self, BufRead, BufReader, Read};
 
 use flate2::bufread::{GzDecoder, MultiGzDecoder};
 
+pub use self::contents::{File, Wanted, files};
 use self::flaw::Flaws;
 use self::members::Members;
 use self::tree::Tree;
@@ -82,7 +84,7 @@ pub struct Chart {
     pub metadata: Metadata,
     /// Whether it is a KubeVela addon: `metadata.yaml` and `template.cue` or `template.yaml` beside Chart.yaml.
     pub is_addon: bool,
-    /// What an upload would have been refused for; empty after [`Strictness::Upload`], at most a few.
+    /// What is odd about it, and what an upload would have been refused for; at most a few.
     pub warnings: Vec<String>,
 }
 
@@ -200,7 +202,7 @@ impl Budget {
             .filter(|&left| left > 0)
             .ok_or_else(|| {
                 Error::invalid(format!(
-                    "decompressed chart is larger than the maximum size {}",
+                    "decompressed chart is larger than the maximum file size {}",
                     self.limits.total
                 ))
             })?;

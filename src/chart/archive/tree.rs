@@ -82,7 +82,7 @@ impl Tree {
         };
         yaml::check_map("Chart.yaml", &chart_yaml, Strictness::Stored)?;
         let mut metadata = parse("Chart.yaml", &chart_yaml)?;
-        yaml::check_identity(&chart_yaml, flaws)?;
+        yaml::check_identity(&chart_yaml, &metadata, flaws)?;
         if let Some(requirements) = &self.requirements {
             apply_requirements(&mut metadata, requirements)?;
         }
@@ -91,15 +91,17 @@ impl Tree {
         if flaws.strictness() == Strictness::Upload {
             check_file_name(&metadata)?;
         }
+        // Helm ignores the folder's name, and so does ChartMuseum: KubeVela packs addons from folders of any name.
         if top != metadata.name {
-            flaws.found(format!(
+            flaws.tolerated(format!(
                 "chart archive has the chart `{}` in a folder named `{top:.200}`; package it with `helm package`",
                 metadata.name
-            ))?;
+            ));
         }
         if let Some((folder, _)) = self.folders.iter().find(|(_, has_chart)| !**has_chart) {
             return Err(Error::invalid(format!(
-                "error unpacking subchart {folder} in {}: Chart.yaml file is missing",
+                "error unpacking subchart {} in {}: Chart.yaml file is missing",
+                folder.strip_prefix("charts/").unwrap_or(folder),
                 metadata.name
             )));
         }
@@ -117,10 +119,12 @@ impl Tree {
             Some(_) => {}
         }
         if !self.seen.insert(xxh3_128(place.path.as_bytes())) {
-            flaws.found(format!(
-                "chart archive has the file `{:.200}` twice",
-                place.path
-            ))?;
+            let twice = format!("chart archive has the file `{:.200}` twice", place.path);
+            match &*place.path {
+                // What the chart is must not depend on the reader; which of two templates counts is between author and Helm.
+                "Chart.yaml" | "requirements.yaml" => flaws.found(twice)?,
+                _ => flaws.tolerated(twice),
+            }
         }
         match &*place.path {
             "metadata.yaml" => self.has_addon_metadata = true,

@@ -7,6 +7,7 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use super::flaw::Flaws;
 use super::{Strictness, flow};
+use crate::chart::Metadata;
 use crate::error::{Error, Result};
 
 /// Checks that the YAML file `name` is a map or nothing at all. Helm 4 reads every document of the file, Helm 3 the first.
@@ -58,20 +59,27 @@ struct Plain {
     version: Option<serde_yaml::Value>,
 }
 
-/// Finds names and versions that are not text in the file: `version: 1.10` is 1.1 to Helm, and two `name` keys are a riddle.
-pub(super) fn check_identity(bytes: &[u8], flaws: &mut Flaws) -> Result<()> {
+/// Finds names and versions that Helm reads as something else than what is written: `version: 1.10` is 1.1 to it (`1.2` is
+/// `1.2` to both), and two `name` keys are a riddle.
+pub(super) fn check_identity(bytes: &[u8], metadata: &Metadata, flaws: &mut Flaws) -> Result<()> {
     if flaws.strictness() == Strictness::Stored {
         return Ok(());
     }
     let text = text("Chart.yaml", bytes)?;
     let plain: Plain =
         serde_yaml::from_str(text).map_err(|error| cannot_load("Chart.yaml", &error))?;
-    for (key, value) in [("name", &plain.name), ("version", &plain.version)] {
-        let is_text = matches!(
-            value,
-            None | Some(serde_yaml::Value::Null | serde_yaml::Value::String(_))
-        );
-        if !is_text {
+    let written = [
+        ("name", &plain.name, &metadata.name),
+        ("version", &plain.version, &metadata.version),
+    ];
+    for (key, value, written) in written {
+        let is_same = match value {
+            None | Some(serde_yaml::Value::Null | serde_yaml::Value::String(_)) => true,
+            Some(serde_yaml::Value::Number(number)) => number.to_string() == **written,
+            Some(serde_yaml::Value::Bool(value)) => value.to_string() == **written,
+            Some(_) => false,
+        };
+        if !is_same {
             flaws.found(format!(
                 "validation: chart.metadata.{key} is not text; write it in quotes, because YAML changes numbers such as 1.10"
             ))?;

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use super::{Proxy, State, blocking};
+use super::{BrokenFile, Proxy, State, blocking};
 use crate::error::{Error, Result};
 use crate::index::{SourceIndex, kept};
 use crate::upstream::Validators;
@@ -18,6 +18,9 @@ struct KeptHead {
     /// Milliseconds since the epoch.
     confirmed_at: i64,
     validators: Option<Validators>,
+    /// Packages that are none: an upstream that has not changed does not name them again.
+    #[serde(default)]
+    broken: Vec<BrokenFile>,
 }
 
 impl Proxy {
@@ -33,10 +36,12 @@ impl Proxy {
             return;
         };
         let validators = state.validators.clone();
+        let broken = state.broken.to_vec();
         let document = blocking(move || {
             let head = KeptHead {
                 confirmed_at: confirmed_at.as_millisecond(),
                 validators,
+                broken,
             };
             let mut document = serde_json::to_vec(&head).unwrap_or_default();
             document.push(b'\n');
@@ -70,6 +75,7 @@ impl Proxy {
                 self.report(&index);
                 self.state.store(Arc::new(State {
                     index: Some(Arc::new(index)),
+                    broken: head.broken.into(),
                     validators: head.validators,
                     confirmed_at: Timestamp::from_millisecond(head.confirmed_at).ok(),
                     ..State::default()

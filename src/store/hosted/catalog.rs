@@ -115,7 +115,7 @@ impl Catalog {
     /// Learns the inode of a file whose content is known from the kept state.
     pub(super) fn learn_inode(&mut self, file: &str, inode: u64) {
         if let Some(record) = self.files.get_mut(file) {
-            record.stamp.inode = inode;
+            record.stamp.tag = inode;
         }
     }
 

@@ -3,60 +3,47 @@
 //! ```text
 //! <root>/<tenant>/<name>-<version>.tgz        a package, under whatever name others gave it
 //! <root>/<tenant>/<name>-<version>.tgz.prov   its provenance file
-//! <root>/<tenant>/index-cache.yaml            ChartMuseum's; ignored
+//! <root>/<tenant>/index-cache.yaml            ChartMuseum's; removed by the first change of ours
 //! <root>/<tenant>/.chartgate/tmp/<random>     uploads that are not published yet, locked while they are written
 //! ```
 //!
 //! Folders inside are other tenants' and are not looked at. The unpublished files lie in the tenant's own folder, because a
-//! tenant may be a volume of its own and only files of one volume can be published by linking. Symbolic links are never
-//! followed: they could lead out of the folder.
+//! tenant may be a volume of its own and only files of one volume can be published by linking; before there is such a folder
+//! they lie in the nearest one above it, so that an upload that is refused makes none. Symbolic links are never followed: they
+//! could lead out of the folder. The folder itself, and those above it, may be some.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirEntryExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
 
+use super::place::STATEFILE;
+use super::scratch::{Scratch, Scratches};
 use crate::error::{Error, Result};
 use crate::names::{FileName, TenantPath};
+use crate::object::Stamp;
 
-/// One tenant's folder.
+/// One tenant's folder. It need not exist before something is put there.
 #[derive(Debug)]
 pub(super) struct Folder {
+    root: PathBuf,
     path: PathBuf,
-    scratch: PathBuf,
-    /// The file system that it was on when it was opened.
-    device: u64,
+    /// The file system that it is on, once it was seen.
+    device: OnceLock<u64>,
 }
 
-/// What tells a file's content from another's without reading it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stamp {
-    pub(super) size: u64,
-    pub(super) modified: Timestamp,
-    /// Zero where it is not known.
-    pub(super) inode: u64,
-}
-
-impl Stamp {
-    pub(super) fn of(metadata: &fs::Metadata) -> Self {
-        Self {
-            size: metadata.len(),
-            modified: i32::try_from(metadata.mtime_nsec())
-                .ok()
-                .and_then(|nanos| Timestamp::new(metadata.mtime(), nanos).ok())
-                .unwrap_or(Timestamp::UNIX_EPOCH),
-            inode: metadata.ino(),
-        }
-    }
-
-    /// Whether a file with this stamp and one with `other` hold the same bytes, as far as can be told.
-    pub(super) fn agrees(&self, other: &Self) -> bool {
-        self.size == other.size
-            && self.modified == other.modified
-            && (self.inode == other.inode || self.inode == 0 || other.inode == 0)
+/// What tells a file's content from another's without reading it; its tag is the inode.
+pub(super) fn stamp_of(metadata: &fs::Metadata) -> Stamp {
+    Stamp {
+        size: metadata.len(),
+        modified: i32::try_from(metadata.mtime_nsec())
+            .ok()
+            .and_then(|nanos| Timestamp::new(metadata.mtime(), nanos).ok())
+            .unwrap_or(Timestamp::UNIX_EPOCH),
+        tag: metadata.ino(),
     }
 }
 
@@ -68,44 +55,93 @@ pub(super) struct Listed {
 }
 
 impl Folder {
-    /// Opens `<root>/<tenant>`, making it if needed, and removes what uploads of a dead process left behind.
-    pub(super) fn open(root: &Path, tenant: &TenantPath) -> Result<Self> {
+    /// The folder `<root>/<tenant>`. Makes nothing; removes what uploads of a dead process left behind.
+    pub(super) fn open(root: &Path, tenant: &TenantPath) -> Self {
         let path = match tenant.as_str() {
             "" => root.to_owned(),
             tenant => root.join(tenant),
         };
-        let scratch = path.join(".chartgate").join("tmp");
-        let cannot = |error| {
-            Error::internal(
-                format!("the hosted folder of tenant `{tenant}` cannot be opened"),
-                error,
-            )
+        let this = Self {
+            root: root.to_owned(),
+            path,
+            device: OnceLock::new(),
         };
-        fs::create_dir_all(&scratch).map_err(cannot)?;
-        // The folders just made must survive a crash, like the files in them.
-        let mut folder = path.as_path();
-        while folder.starts_with(root) {
-            sync_folder(folder).map_err(cannot)?;
-            match folder.parent() {
-                Some(parent) => folder = parent,
-                None => break,
+        if let Ok(place) = this.nearest() {
+            Scratches::among(place).sweep();
+        }
+        this
+    }
+
+    /// A new, empty, locked file that nobody sees, on the same volume. Does not make the folder.
+    ///
+    /// Errors: `NotADirectory` where a file lies in its place.
+    pub(super) fn scratch_file(&self) -> io::Result<Scratch> {
+        Scratches::among(self.nearest()?).file()
+    }
+
+    /// The folder, or the nearest one above it that exists; the root if none does.
+    fn nearest(&self) -> io::Result<&Path> {
+        for place in self.path.ancestors() {
+            match fs::metadata(place) {
+                Ok(metadata) if metadata.is_dir() => return Ok(place),
+                Ok(_) => return Err(io::ErrorKind::NotADirectory.into()),
+                Err(error) if is_absent(&error) => {}
+                Err(error) => return Err(error),
+            }
+            if place == self.root {
+                break;
             }
         }
-        let device = fs::metadata(&path).map_err(cannot)?.dev();
-        let folder = Self {
-            path,
-            scratch,
-            device,
-        };
-        folder.sweep();
-        Ok(folder)
+        Ok(&self.root)
+    }
+
+    /// Makes the folder. It and those above it must survive a crash, like the files that will be in them.
+    fn make(&self) -> io::Result<()> {
+        fs::create_dir_all(&self.path)?;
+        for folder in self.path.ancestors() {
+            sync_folder(folder)?;
+            if folder == self.root {
+                break;
+            }
+        }
+        self.see(&fs::metadata(&self.path)?);
+        Ok(())
+    }
+
+    /// Takes note of where the folder is when it is there for the first time; whether it still is there.
+    fn see(&self, metadata: &fs::Metadata) -> bool {
+        *self.device.get_or_init(|| metadata.dev()) == metadata.dev()
+    }
+
+    /// Whether the folder is not there and never was: then there is nothing in it, and nothing is wrong.
+    fn is_unborn(&self, error: &io::Error) -> bool {
+        is_absent(error) && self.device.get().is_none()
+    }
+
+    /// Gives a file its place, in a folder that is made if it is missing.
+    fn in_place(&self, place: impl Fn() -> io::Result<()>) -> io::Result<()> {
+        match place() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.make()?;
+                place()
+            }
+            placed => placed,
+        }
     }
 
     /// The packages in the folder, unread. An error if the folder is gone or its volume is not mounted any more, because an
     /// empty list would remove every chart from the index.
     pub(super) fn list(&self) -> Result<Vec<Listed>> {
         let cannot = |error| Error::internal("the hosted folder cannot be listed", error);
-        if fs::metadata(&self.path).map_err(cannot)?.dev() != self.device {
+        let metadata = match fs::metadata(&self.path) {
+            Err(error) if self.is_unborn(&error) => return Ok(Vec::new()),
+            // A file among the packages of the repository above, say: nobody could put anything into it.
+            Ok(metadata) if !metadata.is_dir() && self.device.get().is_none() => {
+                return Ok(Vec::new());
+            }
+            found => found.map_err(cannot)?,
+        };
+        if !self.see(&metadata) {
             return Err(Error::internal(
                 "the hosted folder is on another file system than at the start; keeping the last index",
                 io::Error::from(io::ErrorKind::StaleNetworkFileHandle),
@@ -128,16 +164,34 @@ impl Folder {
         Ok(listed)
     }
 
-    /// When names in the folder last changed.
+    /// How many files are in the folder, whatever they are.
+    pub(super) fn count(&self) -> io::Result<usize> {
+        let mut count = 0;
+        let entries = match fs::read_dir(&self.path) {
+            Err(error) if self.is_unborn(&error) => return Ok(0),
+            found => found?,
+        };
+        for entry in entries {
+            let entry = entry?;
+            count += usize::from(!entry.file_type()?.is_dir() && entry.file_name() != STATEFILE);
+        }
+        Ok(count)
+    }
+
+    /// When names in the folder last changed; before all time if it was never there.
     pub(super) fn modified(&self) -> io::Result<Timestamp> {
-        Ok(Stamp::of(&fs::metadata(&self.path)?).modified)
+        match fs::metadata(&self.path) {
+            Ok(metadata) => Ok(stamp_of(&metadata).modified),
+            Err(error) if self.is_unborn(&error) => Ok(Timestamp::MIN),
+            Err(error) => Err(error),
+        }
     }
 
     /// The stamp of a file; `None` if there is none of that name.
     pub(super) fn stamp(&self, name: &str) -> io::Result<Option<Stamp>> {
         match fs::symlink_metadata(self.path.join(name)) {
-            Ok(metadata) => Ok(Some(Stamp::of(&metadata))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Ok(metadata) => Ok(Some(stamp_of(&metadata))),
+            Err(error) if is_absent(&error) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -150,7 +204,7 @@ impl Folder {
             .open(self.path.join(name));
         let file = match file {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if is_absent(&error) => return Ok(None),
             Err(error) if error.raw_os_error() == Some(libc::ELOOP) => return Err(not_a_file()),
             Err(error) => return Err(error),
         };
@@ -158,36 +212,13 @@ impl Folder {
         if !metadata.is_file() {
             return Err(not_a_file());
         }
-        Ok(Some((file, Stamp::of(&metadata))))
-    }
-
-    /// A new, empty, locked file that nobody sees.
-    pub(super) fn scratch_file(&self) -> io::Result<(PathBuf, File)> {
-        fs::create_dir_all(&self.scratch)?;
-        for _ in 0..16 {
-            let mut random = [0_u8; 12];
-            getrandom::fill(&mut random).map_err(io::Error::other)?;
-            let name: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-            let path = self.scratch.join(name);
-            let file = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create_new(true)
-                .open(&path)?;
-            // File systems without locks lose nothing but the early sweep.
-            let _ = file.try_lock();
-            // Another process may have swept it away between the two calls.
-            if file.metadata()?.nlink() > 0 {
-                return Ok((path, file));
-            }
-        }
-        Err(io::Error::other("every new file was removed at once"))
+        Ok(Some((file, stamp_of(&metadata))))
     }
 
     /// Gives a scratch file a name that must be free; `AlreadyExists` otherwise, also for all but one of several at a time.
     pub(super) fn publish_new(&self, scratch: &Path, name: &str) -> io::Result<()> {
         let target = self.path.join(name);
-        match fs::hard_link(scratch, &target) {
+        self.in_place(|| match fs::hard_link(scratch, &target) {
             Err(error)
                 if matches!(
                     error.raw_os_error(),
@@ -201,19 +232,20 @@ impl Folder {
                 fs::rename(scratch, &target)
             }
             other => other,
-        }
+        })
     }
 
     /// Gives a scratch file a name, whatever had it before.
     pub(super) fn publish_over(&self, scratch: &Path, name: &str) -> io::Result<()> {
-        fs::rename(scratch, self.path.join(name))
+        let target = self.path.join(name);
+        self.in_place(|| fs::rename(scratch, &target))
     }
 
     /// Removes a file; whether there was one.
     pub(super) fn remove(&self, name: &str) -> io::Result<bool> {
         match fs::remove_file(self.path.join(name)) {
             Ok(()) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) if is_absent(&error) => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -222,30 +254,14 @@ impl Folder {
     pub(super) fn sync(&self) -> io::Result<()> {
         sync_folder(&self.path)
     }
+}
 
-    /// Removes scratch files that no living process holds.
-    fn sweep(&self) {
-        let Ok(entries) = fs::read_dir(&self.scratch) else {
-            return;
-        };
-        for path in entries.flatten().map(|entry| entry.path()) {
-            let Ok(file) = File::open(&path) else {
-                continue;
-            };
-            let is_free = match file.try_lock() {
-                Ok(()) => true,
-                Err(fs::TryLockError::WouldBlock) => false,
-                // No locks here: nobody uploads for a day.
-                Err(fs::TryLockError::Error(_)) => file
-                    .metadata()
-                    .and_then(|metadata| metadata.modified())
-                    .is_ok_and(|time| time.elapsed().is_ok_and(|age| age.as_secs() > 86_400)),
-            };
-            if is_free && let Err(error) = fs::remove_file(&path) {
-                tracing::warn!(path = %path.display(), %error, "an unfinished upload cannot be removed");
-            }
-        }
-    }
+/// Whether there is nothing of a name, be it because something on the way to it is no folder.
+fn is_absent(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
 }
 
 /// Makes the names in a folder durable.

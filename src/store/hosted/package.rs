@@ -1,14 +1,16 @@
 //! One package in the folder: read, hashed and validated.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::sync::Arc;
 
-use super::folder::{Folder, Stamp, is_not_a_file};
+use super::folder::{Folder, is_not_a_file};
+use super::shelf::Shelf;
+use super::{blocking, stream};
 use crate::chart::archive::{self, Limits, Strictness};
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::Entry;
+use crate::object::Stamp;
 
 /// What is known of a file, and of which state of it.
 #[derive(Clone, Debug)]
@@ -50,9 +52,36 @@ pub(super) fn read(folder: &Folder, name: &str) -> Result<Option<Record>> {
     Ok(Some(Record { stamp, content }))
 }
 
-fn parse(file: File, stamp: Stamp) -> Result<Entry> {
+/// The same for an object.
+pub(super) async fn read_object(shelf: &Shelf, name: &str) -> Result<Option<Record>> {
+    let Some(opened) = shelf.open(name).await? else {
+        return Ok(None);
+    };
+    let stamp = opened.stamp;
+    let (reader, pump) = stream::connect(opened.body);
+    let parsed = blocking(move || match parse(reader, stamp) {
+        Err(error) if error.kind() == ErrorKind::Internal => Err(error),
+        parsed => Ok(parsed),
+    });
+    let (parsed, ()) = tokio::join!(parsed, pump.run());
+    let content = match parsed {
+        Ok(Ok(entry)) => Content::Package(Arc::new(entry)),
+        Ok(Err(error)) => Content::Broken(error.message().into()),
+        // Nothing but the transfer can fail that way.
+        Err(error) => {
+            let label = shelf.bucket.label();
+            return Err(
+                Error::unavailable(format!("{label} broke off while it sent `{name}`"))
+                    .with_source(error),
+            );
+        }
+    };
+    Ok(Some(Record { stamp, content }))
+}
+
+fn parse(reader: impl Read, stamp: Stamp) -> Result<Entry> {
     let mut hashing = Hashing {
-        reader: file,
+        reader,
         hasher: Hasher::default(),
     };
     let chart = archive::read(&mut hashing, &Limits::stored(), Strictness::Stored)?;

@@ -4,21 +4,24 @@
 //! provenance file goes first, then the archive comes, then its provenance file. At no moment does an archive stand beside a
 //! provenance file of other bytes.
 
+use std::future::Future;
 use std::io;
 use std::sync::Arc;
 
 use tokio::sync::OwnedMutexGuard;
 
-use super::folder::Stamp;
+use super::evict::Limits;
 use super::package::{Content, Record};
+use super::place::Ready;
 use super::spool::{Spooled, cannot_store};
-use super::{Hosted, blocking, package};
-use crate::chart::archive::{self, Limits, Strictness};
+use super::{Hosted, already_exists, blocking};
+use crate::chart::Metadata;
+use crate::chart::archive::{self, Strictness};
 use crate::chart::provenance::{self, ProvenanceName};
-use crate::digest::Digest;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::index::Entry;
 use crate::names::FileName;
+use crate::object::Stamp;
 
 /// A package, and its provenance file if one came with it.
 #[derive(Debug)]
@@ -38,24 +41,36 @@ pub enum OverwritePermission {
     Granted,
 }
 
-/// A spooled file that is synced and ready to get its name.
-struct Ready {
-    spooled: Spooled,
-    name: Arc<str>,
-    stamp: Stamp,
+/// An upload that is valid and ready to get its names.
+#[derive(Debug)]
+struct Checked {
+    metadata: Metadata,
+    archive: Arc<Ready>,
+    provenance: Option<Arc<Ready>>,
+}
+
+/// What is there under the names of an upload.
+#[derive(Debug)]
+struct Present {
+    archive: Option<Stamp>,
+    provenance: Option<Stamp>,
+    /// Whether the version is there, perhaps under another name.
+    version: bool,
 }
 
 impl Hosted {
     /// Stores a package and returns its entry once every reader on this replica sees it and no crash can undo it.
     ///
-    /// A package that is not a valid chart, or a provenance file of another one, is [`ErrorKind::Invalid`]; an existing version
-    /// [`ErrorKind::Conflict`] unless `overwrite` permits it. Of several uploads of one version at a time exactly one wins.
-    /// A provenance file of the replaced archive is removed. Cancelling before the last step leaves nothing behind;
+    /// A package that is not a valid chart, or a provenance file of another one, is [`crate::error::ErrorKind::Invalid`]; an existing version
+    /// [`crate::error::ErrorKind::Conflict`] unless `overwrite` permits it; a full repository [`crate::error::ErrorKind::QuotaExceeded`]. Of several uploads
+    /// of one version at a time exactly one wins, also if they go to several replicas of one bucket (and are not the same
+    /// bytes). A provenance file of the replaced archive is removed. Cancelling before the last step leaves nothing behind;
     /// cancelling during it lets it finish.
     pub async fn put(
         self: &Arc<Self>,
         upload: Upload,
         overwrite: OverwritePermission,
+        limits: Limits,
     ) -> Result<Arc<Entry>> {
         let this = Arc::clone(self);
         let permit = Arc::clone(&self.readers).acquire_owned().await;
@@ -64,14 +79,10 @@ impl Hosted {
             this.check(upload)
         })
         .await?;
-        let guard = Arc::clone(&self.writer).lock_owned().await;
+        self.prepare_limits(limits).await?;
+        let writer = Arc::clone(&self.writer).lock_owned().await;
         let this = Arc::clone(self);
-        blocking(move || {
-            let (archive, entry, provenance) = checked;
-            this.publish(&guard, &archive, &entry, provenance.as_ref(), overwrite)?;
-            Ok(entry)
-        })
-        .await
+        finish(async move { this.publish(&writer, &checked, overwrite, limits).await }).await
     }
 
     /// Stores a provenance file under the name of the chart and version that it names, whether or not that chart is here.
@@ -81,53 +92,53 @@ impl Hosted {
         self: &Arc<Self>,
         provenance: Spooled,
         overwrite: OverwritePermission,
+        limits: Limits,
     ) -> Result<FileName> {
         let this = Arc::clone(self);
         let (name, ready) = blocking(move || {
-            let (name, _) = this.check_provenance(&provenance)?;
-            Ok((
-                FileName::parse(&name.file_name)?,
-                this.ready(provenance, &name.file_name)?,
-            ))
+            let (name, _) = check_provenance(&provenance)?;
+            let ready = this
+                .place
+                .prepare(provenance, &name.file_name, &this.clock)?;
+            Ok((FileName::parse(&name.file_name)?, Arc::new(ready)))
         })
         .await?;
-        let guard = Arc::clone(&self.writer).lock_owned().await;
+        self.prepare_limits(limits).await?;
+        let writer = Arc::clone(&self.writer).lock_owned().await;
         let this = Arc::clone(self);
-        blocking(move || {
-            let _guard = guard;
-            this.place(&ready, overwrite)?;
-            this.folder.sync().map_err(cannot_store)?;
+        finish(async move {
+            let _writer = writer;
+            let exists = this.place.stamp(&ready.name).await?.is_some();
+            if exists && overwrite == OverwritePermission::Denied {
+                return Err(already_exists());
+            }
+            this.admit(usize::from(!exists), limits).await?;
+            this.place.drop_statefile().await?;
+            this.edits.note(&ready.name);
+            this.place.put(&ready, overwrite).await?;
+            this.place.sync().await?;
             Ok(name)
         })
         .await
     }
 
-    /// Removes a version and its provenance file for good. [`ErrorKind::NotFound`] if it is not here.
-    ///
-    /// The version's text is taken literally. Once begun it runs to its end even if the caller goes away.
-    pub async fn delete(self: &Arc<Self>, name: &str, version: &str) -> Result<()> {
-        let guard = Arc::clone(&self.writer).lock_owned().await;
-        let this = Arc::clone(self);
-        let (name, version) = (name.to_owned(), version.to_owned());
-        blocking(move || {
-            let _guard = guard;
-            this.remove(&name, &version)
-        })
-        .await
-    }
-
-    /// Validates an upload and syncs its files.
-    fn check(&self, upload: Upload) -> Result<(Ready, Arc<Entry>, Option<Ready>)> {
+    /// Validates an upload and makes its files ready. Blocking.
+    fn check(&self, upload: Upload) -> Result<Checked> {
         let digest = upload.archive.digest();
-        let reader = upload.archive.scratch.reader()?;
-        let chart = archive::read(reader, &Limits::helm(), Strictness::Upload)?;
+        let reader = upload.archive.reader()?;
+        let chart = archive::read(reader, &archive::Limits::helm(), Strictness::Upload)?;
         let canonical = format!("{}-{}.tgz", chart.metadata.name, chart.metadata.version);
         FileName::parse(&canonical)
             .map_err(|_| Error::invalid(format!("{canonical:.300} is improperly formatted")))?;
+        for warning in &chart.warnings {
+            tracing::info!(tenant.name = %self.tenant, "`{canonical}` is taken although {warning}");
+        }
+        // What could not be listed must not be stored; when it was stored is known afterwards.
+        Entry::from_metadata(&chart.metadata, digest, self.clock.now())?;
         let provenance = match upload.provenance {
             None => None,
             Some(spooled) => {
-                let (of, text) = self.check_provenance(&spooled)?;
+                let (of, text) = check_provenance(&spooled)?;
                 let wanted = format!("{canonical}.prov");
                 if of.file_name != wanted {
                     return Err(Error::invalid(format!(
@@ -140,174 +151,220 @@ impl Hosted {
                         "the provenance file of `{canonical}` is of other bytes: it does not name {digest}"
                     )));
                 }
-                Some(self.ready(spooled, &wanted)?)
+                Some(Arc::new(self.place.prepare(
+                    spooled,
+                    &wanted,
+                    &self.clock,
+                )?))
             }
         };
-        let archive = self.ready(upload.archive, &canonical)?;
-        let entry = Entry::from_metadata(&chart.metadata, digest, archive.stamp.modified)?;
-        Ok((archive, Arc::new(entry), provenance))
-    }
-
-    fn check_provenance(&self, spooled: &Spooled) -> Result<(ProvenanceName, Vec<u8>)> {
-        if spooled.length() > MAX_PROVENANCE {
-            return Err(Error::invalid("invalid provenance file"));
-        }
-        let mut text = Vec::new();
-        io::Read::read_to_end(&mut spooled.scratch.reader()?, &mut text).map_err(cannot_store)?;
-        Ok((provenance::parse(&text)?, text))
-    }
-
-    /// Gives a file its time, which is the version's `created` also after a restart, and makes its bytes durable.
-    fn ready(&self, spooled: Spooled, name: &str) -> Result<Ready> {
-        let now = jiff::Timestamp::from_millisecond(self.clock.now().as_millisecond())
-            .unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-        let file = &spooled.scratch.file;
-        file.set_modified(now.into())
-            .and_then(|()| file.sync_all())
-            .map_err(cannot_store)?;
-        // Read back: the file system may keep less of the time than it was given.
-        let stamp = Stamp::of(&file.metadata().map_err(cannot_store)?);
-        Ok(Ready {
-            spooled,
-            name: name.into(),
-            stamp,
+        let archive = self
+            .place
+            .prepare(upload.archive, &canonical, &self.clock)?;
+        Ok(Checked {
+            metadata: chart.metadata,
+            archive: Arc::new(archive),
+            provenance,
         })
     }
 
-    /// Publishes a checked upload. Blocking; the guard is that of `writer`.
-    fn publish(
-        &self,
-        _writer: &OwnedMutexGuard<()>,
-        archive: &Ready,
-        entry: &Arc<Entry>,
-        provenance: Option<&Ready>,
+    /// Publishes a checked upload. The guard is that of `writer`.
+    async fn publish(
+        self: &Arc<Self>,
+        writer: &OwnedMutexGuard<()>,
+        checked: &Checked,
         overwrite: OverwritePermission,
-    ) -> Result<()> {
-        let name = Arc::clone(&archive.name);
-        let stamp = archive.stamp;
-        let digest = archive.spooled.digest();
-        let exists = self.catalog().winner(&name).is_some()
-            || self.folder.stamp(&name).map_err(cannot_store)?.is_some();
-        let old_provenance = format!("{name}.prov");
-        let has_provenance = self
-            .folder
-            .stamp(&old_provenance)
-            .map_err(cannot_store)?
-            .is_some();
-        if overwrite == OverwritePermission::Denied
-            && (exists || (provenance.is_some() && has_provenance))
-        {
+        limits: Limits,
+    ) -> Result<Arc<Entry>> {
+        let name = &checked.archive.name;
+        let old_provenance: Arc<str> = format!("{name}.prov").into();
+        let present = self.present(name, &old_provenance).await?;
+        let is_taken =
+            present.version || (checked.provenance.is_some() && present.provenance.is_some());
+        if is_taken && overwrite == OverwritePermission::Denied {
             return Err(already_exists());
         }
+        let adds_provenance = checked.provenance.is_some() && present.provenance.is_none();
+        let added = usize::from(present.archive.is_none()) + usize::from(adds_provenance);
+        self.admit(added, limits).await?;
+
+        self.place.drop_statefile().await?;
         // Even a new file: the kept state may remember one of that name that somebody removed since.
-        self.keeper.distrust(&name);
-        if has_provenance
-            && (provenance.is_some() || !self.provenance_fits(&old_provenance, digest, exists))
-        {
-            self.folder
-                .remove(&old_provenance)
-                .and_then(|_| self.folder.sync())
-                .map_err(cannot_store)?;
-        }
-        self.place(archive, overwrite)?;
-        let outcome = provenance
-            .map_or(Ok(()), |provenance| self.place(provenance, overwrite))
-            .and_then(|()| self.folder.sync().map_err(cannot_store));
-        if outcome.is_err() && !exists {
-            // Not answered with success, so it must not stay; if even that fails, the index shows what is there.
-            let removed = self.folder.remove(&name);
-            if removed.and_then(|_| self.folder.sync()).is_ok() {
-                return outcome;
+        self.distrust(name).await?;
+        let displaced = self.displace(checked, &present, &old_provenance).await?;
+        let stamp = match self.place_archive(checked, &present, overwrite).await {
+            Ok(stamp) => stamp,
+            Err(error) => {
+                self.restore(name, &present, &old_provenance, displaced)
+                    .await;
+                return Err(error);
             }
-        }
-        let record = Record {
-            stamp,
-            content: Content::Package(Arc::clone(entry)),
         };
-        self.apply(vec![(name, Some(record))]);
-        outcome
+        let digest = checked.archive.spooled.digest();
+        let entry = Entry::from_metadata(&checked.metadata, digest, stamp.modified)?;
+        let entry = Arc::new(entry);
+        let outcome = self.place_provenance(checked, overwrite).await;
+        if outcome.is_err() && !present.version && self.take_back(name).await.is_ok() {
+            return outcome.map(|()| entry);
+        }
+        let content = Content::Package(Arc::clone(&entry));
+        let record = Record { stamp, content };
+        self.apply(vec![(Arc::clone(name), Some(record))]);
+        if let Err(error) = outcome {
+            let text = format!(
+                "`{name}` is stored and its provenance file is not: {}; upload the provenance file again",
+                error.message()
+            );
+            return Err(Error::new(error.kind(), text).with_source(error));
+        }
+        if !present.version {
+            self.evict(writer, &entry, limits).await;
+        }
+        Ok(entry)
     }
 
-    fn place(&self, ready: &Ready, overwrite: OverwritePermission) -> Result<()> {
-        let scratch = ready.spooled.scratch.path();
-        let placed = match overwrite {
-            OverwritePermission::Denied => self.folder.publish_new(scratch, &ready.name),
-            OverwritePermission::Granted => self.folder.publish_over(scratch, &ready.name),
-        };
-        placed.map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => already_exists(),
-            _ => cannot_store(error),
+    /// What is there under the names of an upload. Asks the place: the index may be behind.
+    async fn present(&self, name: &str, provenance: &str) -> Result<Present> {
+        let (archive, provenance) =
+            tokio::try_join!(self.place.stamp(name), self.place.stamp(provenance))?;
+        let elsewhere = self
+            .catalog()
+            .winner(name)
+            .is_some_and(|(stored, _)| **stored != *name);
+        Ok(Present {
+            archive,
+            provenance,
+            version: archive.is_some() || elsewhere,
         })
     }
 
-    /// Whether a provenance file that is already there may stay beside an archive with `digest`.
-    fn provenance_fits(&self, name: &str, digest: Digest, replaces: bool) -> bool {
-        let mut text = Vec::new();
-        let read = self.folder.read(name).and_then(|found| match found {
-            Some((file, _)) => {
-                io::Read::read_to_end(&mut io::Read::take(file, MAX_PROVENANCE), &mut text)
-            }
-            None => Ok(0),
-        });
-        // One that names no digest may have been uploaded ahead of its archive, but is not of a second one.
-        read.is_ok() && provenance::speaks_of(&text, digest).unwrap_or(!replaces)
+    /// Removes a provenance file that may not stand beside the new archive, and gives back its text.
+    async fn displace(
+        &self,
+        checked: &Checked,
+        present: &Present,
+        name: &Arc<str>,
+    ) -> Result<Option<Vec<u8>>> {
+        if present.provenance.is_none() {
+            return Ok(None);
+        }
+        let text = self.place.text(name, MAX_PROVENANCE).await?;
+        let digest = checked.archive.spooled.digest();
+        let fits = |text: &Vec<u8>| {
+            // One that names no digest may have been uploaded ahead of its archive, but is not of a second one.
+            provenance::speaks_of(text, digest).unwrap_or(!present.version)
+        };
+        if checked.provenance.is_none() && text.as_ref().is_some_and(fits) {
+            return Ok(None);
+        }
+        self.edits.note(name);
+        self.place.remove(name).await?;
+        self.place.sync().await?;
+        Ok(text)
     }
 
-    /// Removes a version. Blocking; the caller holds `writer`.
-    fn remove(&self, name: &str, version: &str) -> Result<()> {
-        let missing = || {
-            Error::not_found(format!(
-                "chart `{name:.250}` `{version:.250}` is not hosted here"
-            ))
+    /// Gives the archive its name.
+    async fn place_archive(
+        self: &Arc<Self>,
+        checked: &Checked,
+        present: &Present,
+        overwrite: OverwritePermission,
+    ) -> Result<Stamp> {
+        let ready = &checked.archive;
+        self.edits.note(&ready.name);
+        let error = match self.place.put(ready, overwrite).await {
+            Ok(stamp) => return Ok(stamp),
+            Err(error) => error,
         };
-        let canonical = format!("{name}-{version}.tgz");
-        let canonical = FileName::parse(&canonical).map_err(|_| missing())?;
-        let canonical: Arc<str> = canonical.as_str().into();
-        // Somebody may have put it there or replaced it a moment ago.
-        let stamp = self.folder.stamp(&canonical).map_err(cannot_store)?;
-        if !self.knows(&canonical, stamp) {
-            let fresh = package::read(&self.folder, &canonical)?;
-            self.apply(vec![(Arc::clone(&canonical), fresh)]);
+        if !self.place.is_remote() {
+            return Err(error);
         }
-        let files = {
-            let catalog = self.catalog();
-            let mut files = catalog.holders(&canonical, name, version);
-            // What cannot be read can be removed under its own name.
-            let is_broken = catalog
-                .get(&canonical)
-                .is_some_and(|record| matches!(record.content, Content::Broken(_)));
-            files.extend(is_broken.then(|| Arc::clone(&canonical)));
-            files
+        // The answer may have been lost and the object be there; then it is looked at like one that somebody else stored.
+        let there = self.place.read(&ready.name).await;
+        let Ok(there) = there else {
+            return Err(error);
         };
-        if files.is_empty() {
-            return Err(missing());
+        if let Some(record) = &there
+            && let Content::Package(entry) = &record.content
+            && entry.digest == Some(ready.spooled.digest())
+            && present.archive != Some(record.stamp)
+        {
+            return Ok(record.stamp);
         }
-        let mut gone = Vec::new();
-        let mut outcome = Ok(());
-        for file in files {
-            self.keeper.distrust(&file);
-            // The archive goes first: a provenance file alone shows nothing.
-            outcome = self
-                .folder
-                .remove(&file)
-                .and_then(|_| {
-                    gone.push((Arc::clone(&file), None));
-                    self.folder.remove(&format!("{file}.prov"))
-                })
-                .map(drop);
-            if outcome.is_err() {
-                break;
-            }
+        self.apply(vec![(Arc::clone(&ready.name), there)]);
+        Err(error)
+    }
+
+    async fn place_provenance(
+        &self,
+        checked: &Checked,
+        overwrite: OverwritePermission,
+    ) -> Result<()> {
+        if let Some(provenance) = &checked.provenance {
+            self.edits.note(&provenance.name);
+            self.place.put(provenance, overwrite).await?;
         }
-        let outcome = outcome.and_then(|()| self.folder.sync());
-        self.apply(gone);
-        outcome.map_err(cannot_store)
+        self.place.sync().await
+    }
+
+    /// Removes an archive whose upload will not be answered with success.
+    async fn take_back(&self, name: &Arc<str>) -> Result<()> {
+        self.edits.note(name);
+        self.place.remove(name).await?;
+        self.place.sync().await
+    }
+
+    /// Puts a displaced provenance file back beside the archive that it is of, after an upload that changed nothing.
+    async fn restore(
+        &self,
+        archive: &str,
+        present: &Present,
+        name: &Arc<str>,
+        displaced: Option<Vec<u8>>,
+    ) {
+        let Some(text) = displaced else { return };
+        let restored = match self.place.stamp(archive).await {
+            Ok(stamp) if stamp == present.archive => self.place.restore(name, text).await,
+            Ok(_) => return,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = restored {
+            tracing::error!(tenant.name = %self.tenant, file = %name, error = %error.chain(), "an upload failed, and `{name}` of the version before it is lost; upload it again");
+        }
+    }
+
+    /// Takes note, ahead of it, that a file will be replaced or removed.
+    pub(super) async fn distrust(self: &Arc<Self>, name: &Arc<str>) -> Result<()> {
+        self.edits.note(name);
+        let (this, name) = (Arc::clone(self), Arc::clone(name));
+        blocking(move || {
+            this.keeper.distrust(&name);
+            Ok(())
+        })
+        .await
     }
 }
 
-fn already_exists() -> Error {
-    Error::new(ErrorKind::Conflict, "file already exists")
+fn check_provenance(spooled: &Spooled) -> Result<(ProvenanceName, Vec<u8>)> {
+    if spooled.length() > MAX_PROVENANCE {
+        return Err(Error::invalid("invalid provenance file"));
+    }
+    let mut text = Vec::new();
+    io::Read::read_to_end(&mut spooled.reader()?, &mut text).map_err(cannot_store)?;
+    Ok((provenance::parse(&text)?, text))
+}
+
+/// Runs a change of the place to its end, even if the caller goes away.
+pub(super) async fn finish<T: Send + 'static>(
+    change: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
+    tokio::spawn(change).await.unwrap_or_else(|error| {
+        Err(Error::internal(
+            "a change of the hosted store was aborted",
+            error,
+        ))
+    })
 }
 
 /// Chart.yaml, a list of digests and a signature; real ones have a few kilobytes.
-const MAX_PROVENANCE: u64 = 1024 * 1024;
+pub(super) const MAX_PROVENANCE: u64 = 1024 * 1024;

@@ -1,12 +1,12 @@
 //! Uploads on their way in: written to a file that nobody sees, hashed meanwhile, never whole in memory.
 
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::fs::File;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::io::AsyncWriteExt as _;
 
+use super::scratch::Scratch;
 use super::{Hosted, blocking};
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, ErrorKind, Result};
@@ -34,8 +34,7 @@ impl Hosted {
     pub async fn spool(self: &Arc<Self>, limit: u64) -> Result<Spool> {
         let this = Arc::clone(self);
         blocking(move || {
-            let (path, file) = this.folder.scratch_file().map_err(cannot_store)?;
-            let scratch = Scratch { path, file };
+            let scratch = this.place.scratch_file().map_err(cannot_store)?;
             let file = scratch.file.try_clone().map_err(cannot_store)?;
             Ok(Spool {
                 scratch,
@@ -80,37 +79,18 @@ impl Spooled {
         self.digest
     }
 
+    /// A second, independent reader of its bytes from their start. Blocking.
+    pub(super) fn reader(&self) -> Result<File> {
+        self.scratch.reader().map_err(cannot_store)
+    }
+
     /// How many bytes it has.
     pub fn length(&self) -> u64 {
         self.length
     }
 }
 
-/// A file in the scratch folder, locked as long as this lives, removed at the end unless it was renamed.
-#[derive(Debug)]
-pub(super) struct Scratch {
-    pub(super) path: PathBuf,
-    pub(super) file: File,
-}
-
-impl Scratch {
-    /// A second, independent reader of the file from its start.
-    pub(super) fn reader(&self) -> Result<File> {
-        File::open(&self.path).map_err(cannot_store)
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // After a rename there is nothing of this name; anything else is swept at the next start.
-        let _ = fs::remove_file(&self.path);
-    }
-}
-
+/// Makes an upload that did not succeed an answer that says what to do.
 pub(super) fn cannot_store(error: std::io::Error) -> Error {
     if error.kind() == std::io::ErrorKind::StorageFull
         || error.kind() == std::io::ErrorKind::QuotaExceeded
@@ -118,6 +98,12 @@ pub(super) fn cannot_store(error: std::io::Error) -> Error {
         return Error::new(
             ErrorKind::QuotaExceeded,
             "the disk of the hosted store is full",
+        )
+        .with_source(error);
+    }
+    if error.kind() == std::io::ErrorKind::NotADirectory {
+        return Error::invalid(
+            "no repository can have this name: the store holds a file where its folder would be; push to another one",
         )
         .with_source(error);
     }

@@ -16,22 +16,33 @@ use tokio::sync::OwnedMutexGuard;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::catalog::Catalog;
-use super::folder::{Folder, Stamp, sync_folder};
+use super::folder::{Folder, sync_folder};
 use super::package::{Content, Record};
-use super::{Hosted, parallelism, rescan};
+use super::{Hosted, rescan};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::index::{Entry, SourceIndex, kept};
 use crate::names::TenantPath;
+use crate::object::Stamp;
 
 /// Saves the state when it is due.
 #[derive(Debug)]
 pub(super) struct Keeper {
     files: PathBuf,
     dirty: PathBuf,
+    tags: Tags,
     status: Mutex<Status>,
     /// One save at a time.
     pub(super) saving: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// What the tags of stamps are.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Tags {
+    /// Of files. Not kept: a copied or restored folder has others.
+    Inodes,
+    /// Of objects: kept, because another tag means other content.
+    Contents,
 }
 
 #[derive(Debug, Default)]
@@ -45,22 +56,25 @@ struct Status {
 }
 
 impl Keeper {
-    /// The state of one tenant below one root.
-    pub(super) fn open(state_dir: &Path, root: &Path, tenant: &TenantPath) -> Result<Self> {
-        fs::create_dir_all(state_dir).map_err(|error| {
-            Error::internal(
-                "the folder for the state of the hosted store cannot be made",
-                error,
-            )
-        })?;
-        let place = format!("{}\n{}", root.display(), tenant.as_str());
+    /// The state of one tenant in one place. Makes nothing on disk.
+    pub(super) fn new(state_dir: &Path, place: &str, tenant: &TenantPath, tags: Tags) -> Self {
+        let place = format!("{place}\n{}", tenant.as_str());
         let key = &Digest::of(place.as_bytes()).to_hex()[..16];
-        Ok(Self {
+        Self {
             files: state_dir.join(format!("hosted-{key}.files")),
             dirty: state_dir.join(format!("hosted-{key}.dirty")),
+            tags,
             status: Mutex::default(),
             saving: Arc::default(),
-        })
+        }
+    }
+
+    /// When what an earlier run knew was saved.
+    pub(super) fn saved_at(&self) -> Option<Timestamp> {
+        let modified = fs::metadata(&self.files).and_then(|metadata| metadata.modified());
+        modified
+            .ok()
+            .and_then(|time| Timestamp::try_from(time).ok())
     }
 
     #[cfg(test)]
@@ -82,10 +96,14 @@ impl Keeper {
         if !status.distrusted.insert(Arc::clone(name)) {
             return;
         }
-        let written = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .open(&self.dirty)
+        let written = self
+            .make_folder()
+            .and_then(|()| {
+                OpenOptions::new()
+                    .append(true)
+                    .create(true)
+                    .open(&self.dirty)
+            })
             .and_then(|mut file| file.write_all(format!("{name}\n").as_bytes()));
         if let Err(error) = written {
             // Without the record the saved state must not be trusted at all.
@@ -118,17 +136,25 @@ impl Keeper {
             status.first_change = None;
             std::mem::take(&mut status.distrusted)
         };
-        let files = render_files(&hosted.catalog());
+        let is_empty = hosted.is_empty();
+        let files = render_files(&hosted.catalog(), self.tags);
         let index = hosted.index();
         drop(writer);
-        let saved = self.write(&files, &kept::to_bytes(&index));
+        let saved = match is_empty {
+            true => self.remove(),
+            false => self.write(&files, &kept::to_bytes(&index)),
+        };
         let mut status = self.status();
         if saved.is_ok() {
             let still: String = status
                 .distrusted
                 .iter()
                 .fold(String::new(), |text, name| text + name + "\n");
-            if let Err(error) = fs::write(&self.dirty, still) {
+            let shortened = match still.is_empty() {
+                true => ignore_missing(fs::remove_file(&self.dirty)),
+                false => fs::write(&self.dirty, still),
+            };
+            if let Err(error) = shortened {
                 tracing::debug!(%error, "the record of changed files was not shortened");
             }
         } else {
@@ -140,6 +166,17 @@ impl Keeper {
         saved
     }
 
+    /// Nothing is known any more: a repository without a file leaves none here either.
+    fn remove(&self) -> Result<()> {
+        ignore_missing(fs::remove_file(&self.files)).map_err(|error| {
+            Error::internal("the state of the hosted store cannot be removed", error)
+        })
+    }
+
+    fn make_folder(&self) -> io::Result<()> {
+        fs::create_dir_all(self.files.parent().unwrap_or(Path::new(".")))
+    }
+
     fn write(&self, files: &[u8], index: &[u8]) -> Result<()> {
         let cannot =
             |error| Error::internal("the state of the hosted store cannot be written", error);
@@ -148,6 +185,7 @@ impl Keeper {
         header.extend_from_slice(&xxh3_64(files).to_le_bytes());
         header.extend_from_slice(&(files.len() as u64).to_le_bytes());
         let write = || -> io::Result<()> {
+            self.make_folder()?;
             let mut file = File::create(&temporary)?;
             file.write_all(&header)?;
             file.write_all(files)?;
@@ -159,15 +197,56 @@ impl Keeper {
         write().map_err(cannot)
     }
 
+    /// Removes what was changed after the state was saved, and goes on distrusting it.
+    fn distrusted(&self, known: &mut Known) {
+        let Ok(dirty) = fs::read_to_string(&self.dirty) else {
+            return;
+        };
+        let mut status = self.status();
+        for name in dirty.lines() {
+            known.remove(name);
+            status.distrusted.insert(name.into());
+        }
+    }
+
     fn status(&self) -> MutexGuard<'_, Status> {
         self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn ignore_missing(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// What the state knows, without a look at the place; `None` if there is no state.
+pub(super) fn recall(keeper: &Keeper) -> Option<(Catalog, SourceIndex)> {
+    let (mut known, index) = trusted(read_state(keeper));
+    let kept = known.len();
+    keeper.distrusted(&mut known);
+    if kept == 0 {
+        return None;
+    }
+    let is_whole = known.len() == kept;
+    let mut catalog = Catalog::with_capacity(kept);
+    for (name, record) in known {
+        catalog.add(name.into(), record);
+    }
+    let index = if is_whole {
+        index
+    } else {
+        SourceIndex::from_entries(catalog.winners())
+    };
+    Some((catalog, index))
 }
 
 /// Lists the folder, takes over what the state knows of it and reads the rest.
 pub(super) fn load(
     folder: &Folder,
     keeper: &Keeper,
+    readers: usize,
     progress: &(impl Fn(usize, usize) + Sync),
 ) -> Result<(Catalog, SourceIndex)> {
     // The two long steps of a start, side by side.
@@ -177,20 +256,8 @@ pub(super) fn load(
         (listing.join(), state)
     });
     let listed = listed.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-    let (mut known, index) = match state {
-        Ok(state) => state,
-        Err(reason) => {
-            tracing::warn!(%reason, "the saved state of the hosted store is damaged; reading every package");
-            (HashMap::new(), SourceIndex::default())
-        }
-    };
-    if let Ok(dirty) = fs::read_to_string(&keeper.dirty) {
-        let mut status = keeper.status();
-        for name in dirty.lines() {
-            known.remove(name);
-            status.distrusted.insert(name.into());
-        }
-    }
+    let (mut known, index) = trusted(state);
+    keeper.distrusted(&mut known);
     let had_state = !known.is_empty();
     let mut catalog = Catalog::with_capacity(listed.len());
     let mut unknown = Vec::new();
@@ -204,9 +271,7 @@ pub(super) fn load(
     if total > 0 {
         progress(0, total);
     }
-    let read = rescan::read_all(folder, &unknown, parallelism(), &|done| {
-        progress(done, total)
-    });
+    let read = rescan::read_all(folder, &unknown, readers, &|done| progress(done, total));
     let unchanged = had_state && read.is_empty() && known.is_empty();
     for (name, record) in read {
         catalog.add(name, record);
@@ -217,6 +282,14 @@ pub(super) fn load(
     keeper.changed();
     let index = SourceIndex::from_entries(catalog.winners());
     Ok((catalog, index))
+}
+
+/// What was kept, or nothing where it is damaged.
+fn trusted(state: std::result::Result<(Known, SourceIndex), String>) -> (Known, SourceIndex) {
+    state.unwrap_or_else(|reason| {
+        tracing::warn!(%reason, "the saved state of the hosted store is damaged; reading every package");
+        (HashMap::new(), SourceIndex::default())
+    })
 }
 
 pub(super) type Known = HashMap<Box<str>, Record>;
@@ -270,7 +343,7 @@ pub(super) fn parse_state(bytes: &[u8]) -> std::result::Result<(Known, SourceInd
 }
 
 /// Files as they are kept. One whose version another file has won is left out: its entry is not in the index.
-fn render_files(catalog: &Catalog) -> Vec<u8> {
+fn render_files(catalog: &Catalog, tags: Tags) -> Vec<u8> {
     let mut out = vec![0; 4];
     let mut count = 0_u32;
     for (name, record) in catalog.files() {
@@ -290,6 +363,13 @@ fn render_files(catalog: &Catalog) -> Vec<u8> {
         put_text(&mut out, name);
         out.extend_from_slice(&record.stamp.size.to_le_bytes());
         out.extend_from_slice(&record.stamp.modified.as_nanosecond().to_le_bytes());
+        out.extend_from_slice(
+            &match tags {
+                Tags::Inodes => 0,
+                Tags::Contents => record.stamp.tag,
+            }
+            .to_le_bytes(),
+        );
         out.push(kind);
         put_text(&mut out, &text);
         count += 1;
@@ -323,6 +403,7 @@ impl<'a> Kept<'a> {
         let name = cursor.text()?;
         let size = u64::from_le_bytes(cursor.take()?);
         let modified = Timestamp::from_nanosecond(i128::from_le_bytes(cursor.take()?)).ok()?;
+        let tag = u64::from_le_bytes(cursor.take()?);
         let [kind] = cursor.take()?;
         let text = cursor.text()?;
         Some(Self {
@@ -330,8 +411,7 @@ impl<'a> Kept<'a> {
             stamp: Stamp {
                 size,
                 modified,
-                // Not kept: a copied or restored folder has others.
-                inode: 0,
+                tag,
             },
             content: match kind {
                 0 => KeptContent::Package(text),
@@ -363,7 +443,7 @@ impl<'a> Cursor<'a> {
     }
 }
 
-const MAGIC: &[u8] = b"chartgate hosted 1\n";
+const MAGIC: &[u8] = b"chartgate hosted 2\n";
 const MAX_REASON: usize = 500;
 /// Saved when nothing changed for this long,
 const QUIET: Duration = Duration::from_secs(3);

@@ -7,7 +7,7 @@ use url::Url;
 
 use super::auth::Pass;
 use crate::error::{Error, ErrorKind};
-use crate::net::Answer;
+use crate::net::Response;
 
 /// As whom a request was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +51,7 @@ impl fmt::Display for Object {
 /// The error that `answer` is.
 pub(super) fn refusal(
     upstream: &str,
-    answer: &Answer,
+    answer: &Response,
     identity: Identity,
     object: &Object,
     retry_after: Option<Duration>,
@@ -91,7 +91,7 @@ pub(super) fn refusal(
 }
 
 /// Whether a registry answered: some are only a front that redirects to others (registry.k8s.io), whose word counts.
-fn is_registry(answer: &Answer) -> bool {
+fn is_registry(answer: &Response) -> bool {
     answer
         .headers
         .contains_key("docker-distribution-api-version")
@@ -109,7 +109,7 @@ mod tests {
     fn kind_with(code: u16, identity: Identity, at_home: bool, headers: HeaderMap) -> ErrorKind {
         let url = Url::parse("https://h/x/v2/a/b/manifests/latest?sig=secret").expect("a URL");
         let object = Object::of(&url);
-        let answer = Answer {
+        let answer = Response {
             status: StatusCode::from_u16(code).expect("a status"),
             headers,
             url,

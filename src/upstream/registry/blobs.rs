@@ -6,7 +6,7 @@ use super::answer::Object;
 use super::{Lane, Registry};
 use crate::error::Result;
 use crate::http::{HeaderValue, Method, StatusCode, header};
-use crate::net::Answer;
+use crate::net::Response;
 use crate::oci::{Digest, RepoName};
 use crate::upstream::Download;
 use crate::upstream::edition::content_range;
@@ -121,7 +121,7 @@ impl Registry {
         digest: &Digest,
         range: Option<&str>,
         wants_bytes: bool,
-    ) -> Result<Answer> {
+    ) -> Result<Response> {
         let url = self.url(repository, &format!("blobs/{digest}"));
         let mut question = self.question(Lane::Blobs, Method::GET, url, repository);
         if let Some(range) = range.and_then(|range| HeaderValue::from_str(range).ok()) {
@@ -137,6 +137,6 @@ impl Registry {
 }
 
 /// The number behind the slash of `Content-Range`.
-fn total(answer: &Answer) -> Option<u64> {
+fn total(answer: &Response) -> Option<u64> {
     content_range(answer.header(header::CONTENT_RANGE)?)?.1
 }

@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::config::Secret;
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{HeaderValue, Method, header};
-use crate::net::{Answer, Client, Exchange, basic};
+use crate::net::{Client, Exchange, Response, basic};
 
 /// Asks token servers.
 pub(super) struct Clerk {
@@ -77,7 +77,7 @@ impl Clerk {
         self.read(answer, &realm).await
     }
 
-    async fn send(&self, exchange: &Exchange) -> Result<Answer> {
+    async fn send(&self, exchange: &Exchange) -> Result<Response> {
         let outcome = self.client.exchange(exchange).await;
         let after = outcome
             .as_ref()
@@ -87,7 +87,7 @@ impl Clerk {
         outcome
     }
 
-    async fn read(&self, answer: Answer, realm: &Url) -> Result<Token> {
+    async fn read(&self, answer: Response, realm: &Url) -> Result<Token> {
         let code = answer.status.as_u16();
         if code != 200 {
             let after = self.client.retry_after(&answer.headers);

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
-use crate::net::Answer;
+use crate::net::Response;
 
 /// A kind of request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +96,7 @@ impl Health {
     }
 
     /// How a request went that was admitted.
-    pub(super) fn judge(&self, lane: Lane, outcome: &Result<Answer>, asked: Option<Duration>) {
+    pub(super) fn judge(&self, lane: Lane, outcome: &Result<Response>, asked: Option<Duration>) {
         match outcome {
             Ok(answer) if answer.status.as_u16() == 429 => self.slow_down(lane, asked),
             // 501 is what somebody says who does not know the method: an answer.
@@ -172,8 +172,8 @@ mod tests {
         (Health::new(Arc::from("hub"), clock.clone()), clock)
     }
 
-    fn answer(code: u16) -> Result<Answer> {
-        Ok(Answer {
+    fn answer(code: u16) -> Result<Response> {
+        Ok(Response {
             status: StatusCode::from_u16(code).expect("a status"),
             headers: HeaderMap::new(),
             url: url::Url::parse("http://h/").expect("a URL"),

@@ -137,7 +137,7 @@ impl Registry {
         }
     }
 
-    async fn page(&self, answer: crate::net::Answer, question: &Question<'_>) -> Result<Bytes> {
+    async fn page(&self, answer: crate::net::Response, question: &Question<'_>) -> Result<Bytes> {
         match answer.bytes(MAX_PAGE).await? {
             Some(bytes) => Ok(bytes),
             None => Err(self.client.useless(format!(

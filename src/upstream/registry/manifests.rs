@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::{Lane, Question, Registry};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{HeaderName, HeaderValue, Method, StatusCode, header};
-use crate::net::Answer;
+use crate::net::Response;
 use crate::oci::{ACCEPT, Algorithm, Digest, Manifest, ManifestType, Reference, RepoName};
 
 /// What a HEAD tells.
@@ -208,7 +208,7 @@ impl Registry {
 }
 
 /// `Docker-Content-Digest`, where it is one.
-fn told_digest(answer: &Answer) -> Option<Digest> {
+fn told_digest(answer: &Response) -> Option<Digest> {
     answer.header(DIGEST)?.trim().parse().ok()
 }
 

@@ -36,7 +36,7 @@ use crate::clock::Clock;
 use crate::error::Result;
 use crate::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use crate::metrics::Metrics;
-use crate::net::{Answer, Client, Clients, Exchange};
+use crate::net::{Client, Clients, Exchange, Response};
 use crate::oci::RepoName;
 
 /// One upstream registry. Cheap to share; all state (tokens, health, allowance) is inside.
@@ -165,7 +165,7 @@ impl Registry {
     }
 
     /// Asks, with whatever the upstream wants to see first, and says as whom the last answer was got.
-    async fn ask(&self, question: &Question<'_>) -> Result<(Answer, Identity)> {
+    async fn ask(&self, question: &Question<'_>) -> Result<(Response, Identity)> {
         let mut pass = self.doorman.known(question.repository).await?;
         let mut challenged = false;
         loop {
@@ -233,7 +233,7 @@ impl Registry {
     }
 
     /// One exchange: held back where the upstream is to be left alone, and judged afterwards.
-    async fn send(&self, question: &Question<'_>, pass: Option<&auth::Pass>) -> Result<Answer> {
+    async fn send(&self, question: &Question<'_>, pass: Option<&auth::Pass>) -> Result<Response> {
         self.health.admit(question.lane)?;
         let exchange = Exchange {
             headers: question.headers.clone(),
@@ -256,7 +256,12 @@ impl Registry {
     }
 
     /// The error that an answer other than success is.
-    fn refusal(&self, answer: &Answer, identity: Identity, object: &Object) -> crate::error::Error {
+    fn refusal(
+        &self,
+        answer: &Response,
+        identity: Identity,
+        object: &Object,
+    ) -> crate::error::Error {
         let after = self.client.retry_after(&answer.headers);
         answer::refusal(&self.name, answer, identity, object, after)
     }

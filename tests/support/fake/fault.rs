@@ -42,14 +42,24 @@ pub(crate) enum Fault {
     Status(u16),
     /// Answers with this status and these header fields.
     StatusWith(u16, Vec<(String, String)>),
+    /// Answers with this status, these header fields and this body.
+    Answer(u16, Vec<(String, String)>, Vec<u8>),
     /// Reads the request and never answers.
     Silence,
+    /// Does what was asked, waits so long, then answers as if nothing were.
+    Late(Duration),
     /// Sends head and this many bytes of the body, then nothing more; the connection stays open.
     StallAfter(usize),
     /// Sends the body in pieces of so many bytes with a pause before each: slow, but always making progress.
     Trickle(usize, Duration),
     /// Sends head and this many bytes of the body, then closes the connection.
     CutAfter(usize),
+    /// Sends this many bytes of the body as if they were all of it.
+    Shortened(usize),
+    /// Reads this many bytes of the *request's* body and closes the connection; nothing is done.
+    CutUpload(usize),
+    /// The right answer with this header field in place of its own.
+    Header(String, String),
     /// As [`Fault::CutAfter`] with chunked framing, so that no length gives it away.
     CutChunkedAfter(usize),
     /// Announces this many bytes less than it sends.
@@ -72,6 +82,37 @@ pub(crate) enum Fault {
     EndlessText(usize),
     /// 200 with `Content-Encoding: gzip` and a body that unpacks to so many bytes.
     GzipBomb(usize),
+}
+
+impl Fault {
+    /// Whether the request takes effect, whatever becomes of the answer.
+    pub(super) fn is_carried_out(&self) -> bool {
+        match self {
+            Self::Close
+            | Self::Status(_)
+            | Self::StatusWith(..)
+            | Self::Answer(..)
+            | Self::Silence
+            | Self::CutUpload(_)
+            | Self::Html
+            | Self::Redirect(_)
+            | Self::RedirectLoop
+            | Self::Body(_)
+            | Self::Garbage(_)
+            | Self::EndlessText(_)
+            | Self::GzipBomb(_) => false,
+            Self::StallAfter(_)
+            | Self::Late(_)
+            | Self::Trickle(..)
+            | Self::CutAfter(_)
+            | Self::Shortened(_)
+            | Self::Header(..)
+            | Self::CutChunkedAfter(_)
+            | Self::LengthTooShort(_)
+            | Self::LengthTooLong(_)
+            | Self::WrongBytes => true,
+        }
+    }
 }
 
 /// Requests that wait. Clones are the same hold.

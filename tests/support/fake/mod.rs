@@ -11,6 +11,8 @@
 //! hold.release();
 //! ```
 //!
+//! [`FakeS3`] is a bucket service with the same habits; see `s3/mod.rs`.
+//!
 //! A fake runs on a thread of its own, so it serves synchronous and asynchronous tests alike, and stops when it is dropped.
 //! It speaks HTTP/1.1 by hand, because libraries refuse to send the broken answers that tests need.
 
@@ -21,29 +23,36 @@
 )]
 
 mod certificates;
+mod door;
 mod fault;
 mod http2;
 mod package;
 mod proxy;
 mod registry;
+pub(crate) mod s3;
+mod service;
 mod site;
 mod wire;
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard};
 
-use tokio::net::{TcpListener, TcpSocket};
+use bytes::Bytes;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
 pub(crate) use self::certificates::Authority;
+use self::door::Door;
 pub(crate) use self::fault::{Fault, Hold, Target};
 pub(crate) use self::http2::{End, FakeHttp2};
 pub(crate) use self::package::{FakeChart, package};
 pub(crate) use self::proxy::FakeProxy;
 pub(crate) use self::registry::{FakeImage, FakeRegistry, HeadStyle, Row, RunningRegistry, Spot};
+pub(crate) use self::s3::{FakeBucket, FakeS3, On};
+pub(crate) use self::service::{Asked, FakeService, Said};
 pub(crate) use self::site::Recorded;
-use self::site::Site;
+use self::site::{Answer, Site};
+use self::wire::Service;
 
 /// What a fake upstream shall be; [`FakeHelm::run`] starts it.
 #[derive(Debug, Default)]
@@ -130,31 +139,21 @@ impl FakeHelm {
         let acceptor = self
             .tls
             .map(|(authority, names)| authority.acceptor(&names, self.client_authority.as_ref()));
-        let runtime = Background::new();
-        let listener = runtime
-            .wait_for(TcpListener::bind("127.0.0.1:0"))
-            .expect("a free port");
-        let address = listener.local_addr().expect("a bound socket");
         let scheme = if acceptor.is_some() { "https" } else { "http" };
-        let shared = Arc::new(Shared {
-            site: Mutex::new(self.site),
-            acceptor,
-        });
-        let accepting = runtime.spawn(wire::accept(listener, Arc::clone(&shared)));
         FakeUpstream {
-            address,
             scheme,
-            shared,
-            door: Mutex::new(Door::Open(accepting)),
-            runtime,
+            door: Door::open(Shared {
+                site: Mutex::new(self.site),
+                acceptor,
+            }),
         }
     }
 }
 
 /// What connections and the test share.
-pub(super) struct Shared {
+struct Shared {
     site: Mutex<Site>,
-    pub(super) acceptor: Option<pingora::tls::TlsAcceptor>,
+    acceptor: Option<pingora::tls::TlsAcceptor>,
 }
 
 impl Shared {
@@ -163,83 +162,95 @@ impl Shared {
     }
 }
 
-/// Whether clients get in.
-enum Door {
-    Open(JoinHandle<()>),
-    /// Bound and not listening: clients are refused, and nobody else gets the port.
-    Closed(TcpSocket),
-    Moving,
+impl Service for Shared {
+    fn acceptor(&self) -> Option<&pingora::tls::TlsAcceptor> {
+        self.acceptor.as_ref()
+    }
+
+    fn arrived(&self, request: &Recorded) -> (Option<Fault>, Vec<Hold>) {
+        let mut site = self.site();
+        site.log.push(request.clone());
+        (
+            site.next_fault(&request.path),
+            site.holds_for(&request.path),
+        )
+    }
+
+    fn answer(&self, request: &Recorded, _body: Bytes) -> Answer {
+        self.site().answer(request)
+    }
+
+    fn chunked(&self) -> bool {
+        self.site().chunked
+    }
 }
 
 /// A running fake upstream.
 pub(crate) struct FakeUpstream {
-    address: SocketAddr,
     scheme: &'static str,
-    shared: Arc<Shared>,
-    door: Mutex<Door>,
-    runtime: Background,
+    door: Door<Shared>,
 }
 
 impl FakeUpstream {
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+        self.door.address()
     }
 
     /// The repository's URL, ending in `/`.
     pub(crate) fn url(&self) -> String {
-        format!("{}://{}/", self.scheme, self.address)
+        format!("{}://{}/", self.scheme, self.address())
     }
 
     /// The URL of `path` (which starts with `/`).
     pub(crate) fn at(&self, path: &str) -> String {
-        format!("{}://{}{path}", self.scheme, self.address)
+        format!("{}://{}{path}", self.scheme, self.address())
     }
 
     /// The same port under another host name (`localhost`, or a name that a proxy knows).
     pub(crate) fn at_host(&self, host: &str, path: &str) -> String {
-        format!("{}://{host}:{}{path}", self.scheme, self.address.port())
+        format!("{}://{host}:{}{path}", self.scheme, self.address().port())
     }
 
     /// Adds a chart, or replaces the one of that name and version.
     pub(crate) fn add(&self, chart: FakeChart) {
-        self.shared.site().add(chart);
+        self.site().add(chart);
     }
 
     /// Takes a version out of the index and away.
     pub(crate) fn remove(&self, name: &str, version: &str) {
-        self.shared.site().remove(name, version);
+        self.site().remove(name, version);
     }
 
     /// Serves this text as index from now on.
     pub(crate) fn set_index(&self, text: impl Into<Vec<u8>>) {
-        self.shared.site().index = Some(text.into().into());
+        self.site().index = Some(text.into().into());
     }
 
     /// Serves these bytes under `path` from now on.
     pub(crate) fn set_file(&self, path: &str, bytes: impl Into<Vec<u8>>) {
         let bytes = bytes.into().into();
-        self.shared.site().files.insert(path.to_owned(), bytes);
+        self.site().files.insert(path.to_owned(), bytes);
     }
 
     /// The index as it would be served now.
-    pub(crate) fn index_text(&self) -> bytes::Bytes {
-        self.shared.site().index_text()
+    pub(crate) fn index_text(&self) -> Bytes {
+        self.site().index_text()
     }
 
     /// The bytes of a chart's archive.
-    pub(crate) fn archive(&self, name: &str, version: &str) -> bytes::Bytes {
-        self.shared.site().archive(name, version)
+    pub(crate) fn archive(&self, name: &str, version: &str) -> Bytes {
+        self.site().archive(name, version)
     }
 
     /// What goes wrong with requests for `target` from now on. The last matching fault counts.
     pub(crate) fn fault(&self, target: Target, fault: Fault) {
-        self.shared.site().faults.push((target, fault, usize::MAX));
+        self.site().faults.push((target, fault, usize::MAX));
     }
 
     /// As [`FakeUpstream::fault`], for the next `times` matching requests.
     pub(crate) fn fault_times(&self, target: Target, times: usize, fault: Fault) {
-        self.shared.site().faults.push((target, fault, times));
+        self.site().faults.push((target, fault, times));
     }
 
     /// What goes wrong with the index from now on.
@@ -260,72 +271,55 @@ impl FakeUpstream {
     /// Ends every fault and lets go of every held request; listens again after [`FakeUpstream::refuse`].
     pub(crate) fn heal(&self) {
         {
-            let mut site = self.shared.site();
+            let mut site = self.site();
             site.faults.clear();
             for (_, hold) in site.holds.drain(..) {
                 hold.release();
             }
         }
-        let mut door = self.door.lock().expect("no panic with it");
-        if matches!(&*door, Door::Closed(_))
-            && let Door::Closed(socket) = std::mem::replace(&mut *door, Door::Moving)
-        {
-            let listener = self
-                .runtime
-                .wait_for(async move { socket.listen(1024) })
-                .expect("the port is still ours");
-            let task = wire::accept(listener, Arc::clone(&self.shared));
-            *door = Door::Open(self.runtime.spawn(task));
-        }
+        self.door.reopen();
     }
 
     /// Closes the port and every connection: the next client is refused. The port stays ours.
     pub(crate) fn refuse(&self) {
-        let mut door = self.door.lock().expect("no panic with it");
-        if matches!(&*door, Door::Open(_))
-            && let Door::Open(task) = std::mem::replace(&mut *door, Door::Moving)
-        {
-            task.abort();
-            // Awaiting it makes sure that the listener is gone.
-            let _ = self.runtime.wait_for(task);
-            let socket = TcpSocket::new_v4().expect("a socket");
-            socket.set_reuseaddr(true).expect("a plain socket");
-            socket.bind(self.address).expect("the port we just had");
-            *door = Door::Closed(socket);
-        }
+        self.door.close();
     }
 
     /// Holds every request for `target` (after it was counted) until released.
     pub(crate) fn hold(&self, target: Target) -> Hold {
         let hold = Hold::default();
-        self.shared.site().holds.push((target, hold.clone()));
+        self.site().holds.push((target, hold.clone()));
         hold
     }
 
     /// How many requests came for `path` (without query).
     pub(crate) fn count(&self, path: &str) -> usize {
-        let site = self.shared.site();
+        let site = self.site();
         site.log.iter().filter(|seen| seen.path == path).count()
     }
 
     /// How many requests came.
     pub(crate) fn total(&self) -> usize {
-        self.shared.site().log.len()
+        self.site().log.len()
     }
 
     /// Every request, oldest first.
     pub(crate) fn requests(&self) -> Vec<Recorded> {
-        self.shared.site().log.clone()
+        self.site().log.clone()
     }
 
     /// The last request for `path`.
     pub(crate) fn last(&self, path: &str) -> Option<Recorded> {
-        let site = self.shared.site();
+        let site = self.site();
         site.log
             .iter()
             .rev()
             .find(|seen| seen.path == path)
             .cloned()
+    }
+
+    fn site(&self) -> MutexGuard<'_, Site> {
+        self.door.service().site()
     }
 }
 

@@ -10,7 +10,7 @@ use super::fault::{Fault, Hold, Target};
 use super::package::{FakeChart, gzip};
 
 /// A request as it came.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Recorded {
     /// The method.
     pub(crate) method: String,

@@ -8,85 +8,89 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use super::Shared;
-use super::fault::Fault;
+use super::fault::{Fault, Hold};
 use super::package::{gzip, noise};
 use super::site::{Answer, Recorded};
 
-/// Serves connections until it is dropped; then they are closed too.
-pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
-    let acceptor = shared.acceptor.clone();
-    connections(listener, acceptor, move |stream| {
-        let shared = Arc::clone(&shared);
-        async move { serve(stream, &shared).await }
-    })
-    .await;
+/// What answers the requests behind a socket.
+pub(super) trait Service: Send + Sync + 'static {
+    /// TLS, where it is spoken.
+    fn acceptor(&self) -> Option<&pingora::tls::TlsAcceptor> {
+        None
+    }
+
+    /// A head arrived: counts it, and says what goes wrong with it and what it waits for.
+    fn arrived(&self, request: &Recorded) -> (Option<Fault>, Vec<Hold>);
+
+    /// Does what the request asks for.
+    fn answer(&self, request: &Recorded, body: Bytes) -> Answer;
+
+    /// Whether bodies are sent without their length.
+    fn chunked(&self) -> bool {
+        false
+    }
 }
 
-/// A connection, with or without TLS.
-pub(super) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
-
-/// Hands every connection to `serve` until it is dropped; then they are closed too.
-pub(super) async fn connections<S, F>(
-    listener: TcpListener,
-    acceptor: Option<TlsAcceptor>,
-    serve: S,
-) where
-    S: Fn(Box<dyn Duplex>) -> F + Clone + Send + 'static,
-    F: Future<Output = Option<()>> + Send + 'static,
-{
+/// Serves connections until it is dropped; then they are closed too.
+pub(super) async fn accept<S: Service>(listener: TcpListener, service: Arc<S>) {
     let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
         let _ = stream.set_nodelay(true);
-        let (acceptor, serve) = (acceptor.clone(), serve.clone());
+        let service = Arc::clone(&service);
         connections.spawn(async move {
-            let stream: Box<dyn Duplex> = match &acceptor {
-                None => Box::new(stream),
-                Some(acceptor) => Box::new(acceptor.accept(stream).await.ok()?),
-            };
-            serve(stream).await
+            match service.acceptor() {
+                None => serve(stream, &*service).await,
+                Some(acceptor) => match acceptor.accept(stream).await {
+                    Ok(stream) => serve(stream, &*service).await,
+                    Err(_) => None,
+                },
+            }
         });
         while connections.try_join_next().is_some() {}
     }
 }
 
 /// `None` ends the connection.
-async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, shared: &Shared) -> Option<()> {
+async fn serve(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    service: &impl Service,
+) -> Option<()> {
     let mut buffer = Vec::new();
     loop {
         let request = read_request(&mut stream, &mut buffer).await?;
-        let (fault, holds) = {
-            let mut site = shared.site();
-            site.log.push(request.clone());
-            (
-                site.next_fault(&request.path),
-                site.holds_for(&request.path),
-            )
-        };
+        let (fault, holds) = service.arrived(&request);
+        let length = request
+            .header("content-length")
+            .and_then(|length| length.parse().ok())
+            .unwrap_or(0_usize);
+        if let Some(Fault::CutUpload(bytes)) = fault {
+            read_body(&mut stream, &mut buffer, bytes.min(length)).await?;
+            return None;
+        }
+        let body = read_body(&mut stream, &mut buffer, length).await?;
         for hold in holds {
             hold.pass().await;
         }
-        let (answer, chunked) = {
-            let site = shared.site();
-            (site.answer(&request), site.chunked)
+        let mut answer = match fault.as_ref().is_none_or(Fault::is_carried_out) {
+            true => service.answer(&request, body),
+            false => Answer::new(500, Bytes::new()),
         };
+        // As the fake proxy asks for it.
+        let is_last = request.header("connection") == Some("close");
+        if is_last {
+            answer = answer.with("Connection", "close");
+        }
         match fault {
-            None if chunked && answer.status != 304 => {
+            None if service.chunked() && answer.status != 304 => {
                 send_head(&mut stream, &answer, Framing::Chunked).await?;
                 send_chunk(&mut stream, &answer.body).await?;
                 send(&mut stream, b"0\r\n\r\n").await?;
             }
-            None => {
-                let body = match request.method.as_str() {
-                    "HEAD" => Bytes::new(),
-                    _ => answer.body.clone(),
-                };
-                send_head(&mut stream, &answer, Framing::of(&answer)).await?;
-                send(&mut stream, &body).await?;
-            }
+            None => whole(&mut stream, &request, answer).await?,
             Some(fault) => misbehave(&mut stream, &request, answer, fault).await?,
+        }
+        if is_last {
+            return None;
         }
     }
 }
@@ -100,13 +104,35 @@ pub(super) async fn misbehave(
     let length = answer.body.len();
     match fault {
         Fault::Close => None,
-        Fault::Status(status) => whole(stream, Answer::new(status, "a fault\n")).await,
+        Fault::Status(status) => whole(stream, request, Answer::new(status, "a fault\n")).await,
         Fault::StatusWith(status, headers) => {
             let mut answer = Answer::new(status, "a fault\n");
             answer.headers = headers;
-            whole(stream, answer).await
+            whole(stream, request, answer).await
+        }
+        Fault::Answer(status, headers, body) => {
+            let mut answer = Answer::new(status, body);
+            answer.headers = headers;
+            whole(stream, request, answer).await
         }
         Fault::Silence => silence(stream).await,
+        Fault::Late(pause) => {
+            tokio::time::sleep(pause).await;
+            whole(stream, request, answer).await
+        }
+        Fault::Shortened(bytes) => {
+            let body = answer.body.slice(..bytes.min(length));
+            whole(stream, request, Answer { body, ..answer }).await
+        }
+        Fault::Header(name, value) => {
+            let mut answer = answer;
+            answer
+                .headers
+                .retain(|(other, _)| !other.eq_ignore_ascii_case(&name));
+            whole(stream, request, answer.with(&name, value)).await
+        }
+        // It ends the connection before anything is answered.
+        Fault::CutUpload(_) => None,
         Fault::StallAfter(bytes) => {
             send_head(stream, &answer, Framing::of(&answer)).await?;
             send(stream, &answer.body[..bytes.min(length)]).await?;
@@ -144,6 +170,7 @@ pub(super) async fn misbehave(
             let page = "\n<!DOCTYPE html>\n<html><body>Please sign in</body></html>\n";
             whole(
                 stream,
+                request,
                 Answer::new(200, page).with("Content-Type", "text/html"),
             )
             .await
@@ -151,6 +178,7 @@ pub(super) async fn misbehave(
         Fault::Redirect(target) => {
             whole(
                 stream,
+                request,
                 Answer::new(302, Bytes::new()).with("Location", target),
             )
             .await
@@ -159,6 +187,7 @@ pub(super) async fn misbehave(
             let target = request.path.clone();
             whole(
                 stream,
+                request,
                 Answer::new(302, Bytes::new()).with("Location", target),
             )
             .await
@@ -166,9 +195,9 @@ pub(super) async fn misbehave(
         Fault::WrongBytes => {
             let bytes: Vec<u8> = answer.body.iter().map(|byte| byte ^ 0x55).collect();
             let body = bytes.into();
-            whole(stream, Answer { body, ..answer }).await
+            whole(stream, request, Answer { body, ..answer }).await
         }
-        Fault::Body(bytes) => whole(stream, Answer::new(200, bytes)).await,
+        Fault::Body(bytes) => whole(stream, request, Answer::new(200, bytes)).await,
         Fault::Garbage(bytes) => flood(stream, bytes, &noise(64 * 1024, 42)).await,
         Fault::EndlessText(bytes) => {
             flood(stream, bytes, "# never ending\n".repeat(4096).as_bytes()).await
@@ -177,6 +206,7 @@ pub(super) async fn misbehave(
             let body = gzip(&vec![b'\n'; bytes]);
             whole(
                 stream,
+                request,
                 Answer::new(200, body).with("Content-Encoding", "gzip"),
             )
             .await
@@ -209,9 +239,17 @@ async fn close(stream: &mut (impl AsyncWrite + Unpin)) -> Option<()> {
     None
 }
 
-pub(super) async fn whole(stream: &mut (impl AsyncWrite + Unpin), answer: Answer) -> Option<()> {
+/// Sends an answer; to HEAD without its body.
+async fn whole(
+    stream: &mut (impl AsyncWrite + Unpin),
+    request: &Recorded,
+    answer: Answer,
+) -> Option<()> {
     send_head(stream, &answer, Framing::of(&answer)).await?;
-    send(stream, &answer.body).await
+    match request.method.as_str() {
+        "HEAD" => Some(()),
+        _ => send(stream, &answer.body).await,
+    }
 }
 
 /// How the end of a body is told.
@@ -224,7 +262,7 @@ pub(super) enum Framing {
 impl Framing {
     pub(super) fn of(answer: &Answer) -> Self {
         match answer.status {
-            304 => Self::None,
+            204 | 304 => Self::None,
             _ => Self::Length(answer.body.len()),
         }
     }
@@ -292,4 +330,19 @@ pub(super) async fn read_request(
         query,
         headers,
     })
+}
+
+/// Reads `length` bytes of a body.
+async fn read_body(
+    stream: &mut (impl AsyncRead + Unpin),
+    buffer: &mut Vec<u8>,
+    length: usize,
+) -> Option<Bytes> {
+    while buffer.len() < length {
+        if stream.read_buf(buffer).await.ok()? == 0 {
+            return None;
+        }
+    }
+    let rest = buffer.split_off(length);
+    Some(std::mem::replace(buffer, rest).into())
 }

@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
+use pingora::tls::TlsAcceptor;
 use tokio::net::TcpListener;
 
 use self::rows::Manners;
@@ -25,7 +25,7 @@ use super::certificates::Authority;
 use super::fault::{Fault, Hold};
 use super::package::noise;
 use super::site::{Answer, Recorded};
-use super::wire::{Framing, connections, misbehave, read_request, send, send_head};
+use super::wire::{self, Service};
 
 /// Which requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -295,14 +295,10 @@ impl FakeRegistry {
             .map(|(authority, names)| authority.acceptor(&names, None));
         let shared = Arc::new(Shared {
             site: Mutex::new(site),
+            acceptor,
         });
         for listener in [here, elsewhere] {
-            let shared = Arc::clone(&shared);
-            let serve = move |stream| {
-                let shared = Arc::clone(&shared);
-                async move { serve(stream, &shared).await }
-            };
-            runtime.spawn(connections(listener, acceptor.clone(), serve));
+            runtime.spawn(wire::accept(listener, Arc::clone(&shared)));
         }
         RunningRegistry {
             address,
@@ -344,6 +340,7 @@ fn add_image(site: &mut Site, repository: &str, tag: &str, size: usize) -> FakeI
 
 struct Shared {
     site: Mutex<Site>,
+    acceptor: Option<TlsAcceptor>,
 }
 
 impl Shared {
@@ -352,74 +349,28 @@ impl Shared {
     }
 }
 
-/// `None` ends the connection.
-async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, shared: &Shared) -> Option<()> {
-    let mut buffer = Vec::new();
-    loop {
-        let head = read_request(&mut stream, &mut buffer).await?;
-        let body = read_body(&mut stream, &mut buffer, &head).await?;
-        let (fault, holds) = {
-            let mut site = shared.site();
-            site.log.push(Asked {
-                head: head.clone(),
-                body: body.clone(),
-            });
-            (site.next_fault(&head), site.holds_for(&head))
-        };
-        for hold in holds {
-            hold.pass().await;
-        }
-        let mut answer = shared.site().answer(&head, &body);
-        let last = head.header("connection") == Some("close");
-        if last {
-            answer = answer.with("Connection", "close");
-        }
-        match fault {
-            None => whole(&mut stream, &head, answer).await?,
-            Some(Fault::Status(status)) => {
-                whole(&mut stream, &head, Answer::new(status, "a fault\n")).await?
-            }
-            Some(Fault::StatusWith(status, headers)) => {
-                let mut answer = Answer::new(status, "a fault\n");
-                answer.headers = headers;
-                whole(&mut stream, &head, answer).await?;
-            }
-            Some(fault) => misbehave(&mut stream, &head, answer, fault).await?,
-        }
-        if last {
-            return None;
-        }
+impl Service for Shared {
+    fn acceptor(&self) -> Option<&TlsAcceptor> {
+        self.acceptor.as_ref()
     }
-}
 
-/// Sends an answer; its body not for HEAD.
-async fn whole(
-    stream: &mut (impl AsyncWrite + Unpin),
-    head: &Recorded,
-    answer: Answer,
-) -> Option<()> {
-    send_head(stream, &answer, Framing::of(&answer)).await?;
-    match head.method.as_str() {
-        "HEAD" => Some(()),
-        _ => send(stream, &answer.body).await,
+    fn arrived(&self, request: &Recorded) -> (Option<Fault>, Vec<Hold>) {
+        let mut site = self.site();
+        site.log.push(Asked {
+            head: request.clone(),
+            body: Bytes::new(),
+        });
+        (site.next_fault(request), site.holds_for(request))
     }
-}
 
-async fn read_body(
-    stream: &mut (impl AsyncRead + Unpin),
-    buffer: &mut Vec<u8>,
-    head: &Recorded,
-) -> Option<Bytes> {
-    let length = head
-        .header("content-length")
-        .map_or(Ok(0), str::parse)
-        .ok()?;
-    while buffer.len() < length {
-        if stream.read_buf(buffer).await.ok()? == 0 {
-            return None;
+    fn answer(&self, request: &Recorded, body: Bytes) -> Answer {
+        let mut site = self.site();
+        let asked = site.log.iter_mut().rev();
+        if let Some(asked) = asked.into_iter().find(|asked| asked.head == *request) {
+            asked.body = body.clone();
         }
+        site.answer(request, &body)
     }
-    Some(buffer.drain(..length).collect::<Vec<u8>>().into())
 }
 
 /// A running fake registry.

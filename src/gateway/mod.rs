@@ -1,0 +1,349 @@
+//! The gateway: tenants and shared parts built from one configuration, swapped as a whole on reload.
+//!
+//! A reload builds a new gateway beside the old one; upstreams and stores whose configuration did not change move over
+//! with all they hold. Requests in flight keep the gateway that they started with.
+
+mod holdings;
+mod instances;
+mod parts;
+mod pattern;
+mod slots;
+mod tenant;
+mod upstreams;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use self::holdings::{Held, Holdings};
+use self::instances::Instances;
+use self::pattern::{Pattern, Patterns};
+pub use self::tenant::{HostedPart, Tenant};
+use crate::auth::{Authenticator, Identity};
+use crate::cache::Cache;
+use crate::clock::Clock;
+use crate::config::{Action, Config};
+use crate::error::{Error, ErrorKind, Result};
+use crate::metrics::Metrics;
+use crate::names::TenantPath;
+use crate::net::Clients;
+use crate::repository::proxy::{Proxy, ShrinkRule};
+use crate::store::Places;
+
+/// How often what nobody needs any more is forgotten: idle rate-limit keys, tenants of patterns that hold nothing.
+const HOUSEKEEPING: Duration = Duration::from_secs(15);
+
+/// Told `(done, total)` while hosted packages are read for the first time.
+pub type Progress = Arc<dyn Fn(usize, usize) + Send + Sync>;
+
+/// What outlives a reload: one per process.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    /// Copies of upstream content.
+    pub cache: Arc<Cache>,
+    /// Connections to upstreams.
+    pub clients: Arc<Clients>,
+    /// All metrics.
+    pub metrics: Arc<Metrics>,
+    /// The time.
+    pub clock: Clock,
+    /// The buckets of hosted stores.
+    pub places: Arc<Places>,
+    /// One permit for each archive that is unpacked for a client, and so a bound on the memory that this takes.
+    pub unpacking: Arc<Semaphore>,
+}
+
+/// Upstreams by name.
+type Upstreams = BTreeMap<Arc<str>, Arc<Proxy>>;
+
+/// One configuration, running.
+#[derive(Debug)]
+pub struct Gateway {
+    config: Config,
+    authenticator: Authenticator,
+    upstreams: Upstreams,
+    /// Those with a key of their own.
+    tenants: BTreeMap<TenantPath, Arc<Tenant>>,
+    patterns: Patterns,
+    instances: Instances,
+    holdings: Arc<Holdings>,
+    shared: Shared,
+    /// Background tasks; aborted when the gateway is dropped.
+    tasks: std::sync::Mutex<JoinSet<()>>,
+}
+
+impl Gateway {
+    /// Builds every part that `config` describes and starts its background work. `previous` lends what did not change.
+    ///
+    /// Must run inside the runtime that serves. Errors name the part that cannot be built; nothing is left running then.
+    pub async fn build(
+        config: Config,
+        shared: &Shared,
+        previous: Option<&Self>,
+        progress: &Progress,
+    ) -> Result<Arc<Self>> {
+        let authenticator = Authenticator::open(&config.auth, &shared.clock)?;
+        let mut upstreams = BTreeMap::new();
+        for (name, upstream) in &config.upstreams {
+            let proxy = upstreams::open(upstream, &config, shared, previous).await?;
+            upstreams.insert(name.clone(), proxy);
+        }
+        let holdings = previous
+            .filter(|previous| previous.config.store == config.store)
+            .map_or_else(|| Arc::new(Holdings::new()), |old| old.holdings.clone());
+        let mut tenants = BTreeMap::new();
+        for (path, tenant) in &config.tenants {
+            let held = match &tenant.hosted {
+                Some(_) => Some(Held::open(&holdings, path, &config, shared, progress).await?),
+                None => None,
+            };
+            let tenant = Tenant::build(tenant, held, &upstreams, &config, shared)?;
+            tenants.insert(path.clone(), Arc::new(tenant));
+        }
+        let mut patterns = Vec::new();
+        for (pattern, tenant) in &config.patterns {
+            let blank = Tenant::blank(pattern, tenant, &upstreams, &config, shared)?;
+            if tenant.charts.is_empty() {
+                // Nobody is to wait for an index that is empty.
+                blank.charts().publish().await?;
+            }
+            patterns.push(Arc::new(Pattern {
+                pattern: pattern.clone(),
+                config: tenant.clone(),
+                blank: Arc::new(blank),
+            }));
+        }
+        let gateway = Self {
+            patterns: Patterns::new(patterns, config.museum.strict),
+            config,
+            authenticator,
+            upstreams,
+            tenants,
+            instances: Instances::new(),
+            holdings,
+            shared: shared.clone(),
+            tasks: std::sync::Mutex::default(),
+        };
+        if let Some(previous) = previous {
+            gateway.adopt(previous);
+        }
+        let gateway = Arc::new(gateway);
+        gateway.start(previous);
+        Ok(gateway)
+    }
+
+    /// The configuration it was built from.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The tenant at exactly this path, also one of a pattern's, for operators: nobody's permission is asked.
+    ///
+    /// Errors: there is none, or one of a pattern's that holds nothing; its store cannot be opened.
+    pub async fn tenant(&self, path: &str) -> Result<Arc<Tenant>> {
+        if let Some(tenant) = self.tenants.get(path) {
+            return Ok(tenant.clone());
+        }
+        let absent = || Error::not_found(format!("tenant `/{path:.200}` does not exist"));
+        let (pattern, name) = self.patterns.find(path).ok_or_else(absent)?;
+        let tenant = self.instance(pattern, &name, Action::Pull).await?;
+        // What could not be listed has no index that could be shown, which is another answer than absence.
+        let is_known = !tenant.is_vacant() || !tenant.charts().is_ready();
+        if is_known || pattern.config.hosted.is_none() {
+            Ok(tenant)
+        } else {
+            Err(absent())
+        }
+    }
+
+    /// All tenants with a key of their own, in path order.
+    pub fn tenants(&self) -> impl Iterator<Item = &Arc<Tenant>> {
+        self.tenants.values()
+    }
+
+    /// All tenants: those with a key of their own, and those of patterns that hold something and have been asked for since the
+    /// start. In path order.
+    pub fn open_tenants(&self) -> Vec<Arc<Tenant>> {
+        let mut all: Vec<_> = self.tenants.values().cloned().collect();
+        all.extend(self.instances.tenants());
+        all.sort_by(|a, b| a.path().cmp(b.path()));
+        all
+    }
+
+    /// All upstreams in name order.
+    pub fn upstreams(&self) -> impl Iterator<Item = &Arc<Proxy>> {
+        self.upstreams.values()
+    }
+
+    /// The upstream of this name.
+    pub fn upstream(&self, name: &str) -> Result<&Arc<Proxy>> {
+        self.upstreams
+            .get(name)
+            .ok_or_else(|| Error::not_found(format!("upstream `{name:.120}` is not configured")))
+    }
+
+    /// Refreshes one upstream now and publishes the tenants that show it. Answers when they do.
+    pub async fn refresh(&self, name: &str, rule: ShrinkRule) -> Result<()> {
+        self.upstream(name)?.refresh(rule).await?;
+        let blanks = self.patterns.iter().map(|pattern| pattern.blank.clone());
+        for tenant in self.open_tenants().into_iter().chain(blanks) {
+            if tenant
+                .charts()
+                .members()
+                .iter()
+                .any(|member| **member.repository.label() == *name)
+            {
+                tenant.charts().publish().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Who sends the request; see [`Authenticator::authenticate`].
+    pub async fn authenticate(&self, request: &crate::http::Request) -> Result<Identity> {
+        self.authenticator.authenticate(request).await
+    }
+
+    /// `WWW-Authenticate` of a 401 about `action` in the tenant at `path`; see [`Authenticator::challenge`].
+    pub fn challenge(&self, path: &str, action: Action) -> String {
+        self.authenticator.challenge(path, action)
+    }
+
+    /// The gate: the tenant at `path`, if `identity` may do `action` there and is within its rate.
+    ///
+    /// A tenant in which the identity may do nothing at all looks like one that does not exist. A tenant of a pattern is looked
+    /// at after that, so that nothing is opened for those who may not use it. Cancel-safe.
+    pub async fn admit(
+        &self,
+        path: &str,
+        identity: &Identity,
+        action: Action,
+        address: Option<IpAddr>,
+    ) -> Result<Arc<Tenant>> {
+        let exact = self.tenants.get(path);
+        let pattern = match exact {
+            Some(_) => None,
+            None => self.patterns.find(path),
+        };
+        let rights = exact.or(pattern.as_ref().map(|(pattern, _)| &pattern.blank));
+        let Some(rights) = rights.filter(|tenant| tenant.is_known_to(identity, path)) else {
+            return Err(self.absent(path, identity));
+        };
+        let name = pattern.as_ref().map_or(rights.path(), |(_, name)| name);
+        rights.policy().authorize(identity, name.as_str(), action)?;
+        rights
+            .check_rate(identity, address, name.label())
+            .inspect_err(|_| self.shared.metrics.rate_limited(rights.path().label()))?;
+        let tenant = match pattern {
+            Some((pattern, name)) => self.instance(pattern, &name, action).await?,
+            None => rights.clone(),
+        };
+        tenant.note_use();
+        Ok(tenant)
+    }
+
+    /// The gate of what belongs to no repository in the ChartMuseum service, such as its welcome page: the one tenant's rules
+    /// for the root decide.
+    pub fn admit_visitor(&self, identity: &Identity, action: Action) -> Result<()> {
+        let blanks = self.patterns.iter().map(|pattern| &pattern.blank);
+        match self.tenants.values().chain(blanks).next() {
+            Some(tenant) => tenant.policy().authorize(identity, "", action),
+            None => Err(self.absent("", identity)),
+        }
+    }
+
+    /// Whether every tenant has published an index. Those of patterns are ready when the gateway listens.
+    pub fn is_ready(&self) -> bool {
+        self.tenants
+            .values()
+            .all(|tenant| tenant.charts().is_ready())
+    }
+
+    /// Waits until every tenant has published what its members have. Cancel-safe.
+    pub async fn settled(&self) {
+        for tenant in self.tenants.values() {
+            tenant.charts().settled().await;
+        }
+    }
+
+    /// Writes what is pending to disk. For the end of the process.
+    pub async fn flush(&self) {
+        for (_, holding) in self.holdings.all() {
+            holding.flush().await;
+        }
+    }
+
+    /// All metrics in Prometheus text format.
+    pub fn render_metrics(&self) -> Vec<u8> {
+        self.upstreams
+            .values()
+            .for_each(|upstream| upstream.observe());
+        let gauges: Vec<_> = self
+            .open_tenants()
+            .iter()
+            .filter_map(|tenant| tenant.gauges())
+            .collect();
+        self.shared.metrics.render(&gauges)
+    }
+
+    /// The shared parts.
+    pub fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// What a caller is told about a tenant that is not there for him.
+    fn absent(&self, path: &str, identity: &Identity) -> Error {
+        // Where any tenant wants credentials, a stranger must not learn which tenants exist by the difference.
+        let blanks = self.patterns.iter().map(|pattern| &pattern.blank);
+        let closed = self.tenants.values().chain(blanks).any(|tenant| {
+            !tenant
+                .policy()
+                .allows(&Identity::Anonymous, path, Action::Pull)
+        });
+        if identity.may_have_more() && closed {
+            return Error::new(
+                ErrorKind::Unauthenticated,
+                format!("`/{path:.200}` needs credentials; send a user name and password"),
+            );
+        }
+        Error::not_found(format!("tenant `/{path:.200}` does not exist"))
+    }
+
+    fn start(self: &Arc<Self>, previous: Option<&Self>) {
+        for (name, upstream) in &self.upstreams {
+            let moved = previous.and_then(|previous| previous.upstreams.get(name));
+            if !moved.is_some_and(|moved| Arc::ptr_eq(moved, upstream)) {
+                upstream.start();
+            }
+        }
+        let Ok(mut tasks) = self.tasks.lock() else {
+            return;
+        };
+        // Holding itself, it would never end.
+        let this = Arc::downgrade(self);
+        tasks.spawn(async move {
+            let mut ticks = tokio::time::interval(HOUSEKEEPING);
+            loop {
+                ticks.tick().await;
+                let Some(this) = this.upgrade() else { return };
+                this.housekeep();
+            }
+        });
+    }
+
+    /// Forgets what nobody needs any more.
+    fn housekeep(&self) {
+        let blanks = self.patterns.iter().map(|pattern| &pattern.blank);
+        self.tenants
+            .values()
+            .chain(blanks)
+            .for_each(|tenant| tenant.sweep());
+        // In this order: the stores of the first are free then.
+        self.instances.look_over();
+        self.holdings.look_over();
+    }
+}

@@ -1,0 +1,265 @@
+//! Every metric, declared once with its help text, base unit and bounded labels (contract/http.md).
+//!
+//! The only home of the `prometheus` crate. Components call the verbs here and never see a registry.
+
+mod museum;
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use prometheus::{
+    Encoder as _, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts,
+    Registry, TextEncoder,
+};
+
+use self::museum::MuseumMetrics;
+pub use self::museum::MuseumRequest;
+use crate::names::TenantPath;
+
+/// What the gauges of one tenant say.
+#[derive(Clone, Debug)]
+pub struct TenantGauges {
+    /// The tenant's label: `/` for the root.
+    pub label: Arc<str>,
+    /// Its path: empty for the root, as ChartMuseum's labels have it.
+    pub repository: TenantPath,
+    /// Versions in its index.
+    pub versions: usize,
+    /// Charts and versions that it hosts, where it takes uploads.
+    pub hosted: Option<(usize, usize)>,
+}
+
+/// All metrics of one process. Shared behind an `Arc`; there is no global registry.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: IntCounterVec,
+    request_duration: HistogramVec,
+    cache_requests: IntCounterVec,
+    cache_bytes: IntGaugeVec,
+    upstream_requests: IntCounterVec,
+    upstream_index_age: GaugeVec,
+    upstream_up: IntGaugeVec,
+    index_versions: IntGaugeVec,
+    index_dropped: IntGaugeVec,
+    digest_mismatch: IntCounterVec,
+    rate_limited: IntCounterVec,
+    museum_charts: IntGaugeVec,
+    museum_versions: IntGaugeVec,
+    /// Declared when somebody counts with them.
+    museum: OnceLock<MuseumMetrics>,
+    /// Held while gauges of tenants are set anew and read.
+    rendering: Mutex<()>,
+}
+
+impl Metrics {
+    /// Declares every metric. Panics only if two declarations here clash.
+    pub fn new() -> Self {
+        let registry = Registry::new();
+        let counter = |name: &str, help: &str, labels: &[&str]| {
+            let metric =
+                IntCounterVec::new(Opts::new(name, help), labels).expect("a valid metric name");
+            registry
+                .register(Box::new(metric.clone()))
+                .expect("a name of its own");
+            metric
+        };
+        let gauge = |name: &str, help: &str, labels: &[&str]| {
+            let metric =
+                IntGaugeVec::new(Opts::new(name, help), labels).expect("a valid metric name");
+            registry
+                .register(Box::new(metric.clone()))
+                .expect("a name of its own");
+            metric
+        };
+        let request_duration = HistogramVec::new(
+            HistogramOpts::new(
+                "chartgate_request_duration_seconds",
+                "Time from a request's head to the end of its answer",
+            )
+            .buckets(vec![
+                0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
+                30.0,
+            ]),
+            &["route"],
+        )
+        .expect("a valid metric name");
+        let upstream_index_age = GaugeVec::new(
+            Opts::new(
+                "chartgate_upstream_index_age_seconds",
+                "Time since the upstream last confirmed its index",
+            ),
+            &["upstream"],
+        )
+        .expect("a valid metric name");
+        registry
+            .register(Box::new(request_duration.clone()))
+            .expect("a name of its own");
+        registry
+            .register(Box::new(upstream_index_age.clone()))
+            .expect("a name of its own");
+        Self {
+            requests: counter(
+                "chartgate_requests_total",
+                "Requests answered",
+                &["tenant", "route", "code"],
+            ),
+            cache_requests: counter(
+                "chartgate_cache_requests_total",
+                "Cache look-ups by tier and result",
+                &["tier", "result"],
+            ),
+            cache_bytes: gauge(
+                "chartgate_cache_bytes",
+                "Bytes held by a cache tier",
+                &["tier"],
+            ),
+            upstream_requests: counter(
+                "chartgate_upstream_requests_total",
+                "Answers of an upstream by status code, or `error` where none came",
+                &["upstream", "code"],
+            ),
+            upstream_up: gauge(
+                "chartgate_upstream_up",
+                "1 if the last request to the upstream was answered",
+                &["upstream"],
+            ),
+            index_versions: gauge(
+                "chartgate_index_versions",
+                "Chart versions in a tenant's merged index",
+                &["tenant"],
+            ),
+            index_dropped: gauge(
+                "chartgate_index_entries_dropped_total",
+                "Entries of an upstream's current index that no client could use, by reason",
+                &["upstream", "reason"],
+            ),
+            digest_mismatch: counter(
+                "chartgate_digest_mismatch_total",
+                "Archives whose bytes did not have the digest that the index names",
+                &["upstream"],
+            ),
+            rate_limited: counter(
+                "chartgate_rate_limited_total",
+                "Requests refused with 429",
+                &["tenant"],
+            ),
+            museum_charts: gauge(
+                "chartmuseum_charts_served_total",
+                "Hosted charts by repository",
+                &["repo"],
+            ),
+            museum_versions: gauge(
+                "chartmuseum_chart_versions_served_total",
+                "Hosted chart versions by repository",
+                &["repo"],
+            ),
+            request_duration,
+            upstream_index_age,
+            registry,
+            museum: OnceLock::new(),
+            rendering: Mutex::new(()),
+        }
+    }
+
+    /// Counts one answered request.
+    pub fn request(&self, tenant: &str, route: &str, code: u16, took: Duration) {
+        self.requests
+            .with_label_values(&[tenant, route, &code.to_string()])
+            .inc();
+        self.request_duration
+            .with_label_values(&[route])
+            .observe(took.as_secs_f64());
+    }
+
+    /// Counts one answered request in ChartMuseum's metrics, which are shown from then on.
+    pub fn museum_request(&self, request: &MuseumRequest<'_>) {
+        self.museum
+            .get_or_init(|| MuseumMetrics::register(&self.registry))
+            .count(request);
+    }
+
+    /// Counts one look-up in a cache tier (`memory`, `disk`, `redis`) with its result (`hit`, `miss`, `error`).
+    pub fn cache_request(&self, tier: &str, result: &str) {
+        self.cache_requests.with_label_values(&[tier, result]).inc();
+    }
+
+    /// Sets how much a cache tier holds.
+    pub fn cache_bytes(&self, tier: &str, bytes: u64) {
+        self.cache_bytes
+            .with_label_values(&[tier])
+            .set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    /// Counts one answer of an upstream; `None`: there was none.
+    pub fn upstream_request(&self, upstream: &str, code: Option<u16>) {
+        let label = code.map_or_else(|| "error".to_owned(), |code| code.to_string());
+        self.upstream_requests
+            .with_label_values(&[upstream, &label])
+            .inc();
+        self.upstream_up
+            .with_label_values(&[upstream])
+            .set(i64::from(code.is_some_and(|code| code < 500)));
+    }
+
+    /// Sets the age of an upstream's index.
+    pub fn upstream_index_age(&self, upstream: &str, age: Duration) {
+        self.upstream_index_age
+            .with_label_values(&[upstream])
+            .set(age.as_secs_f64());
+    }
+
+    /// Sets how many entries of an upstream were dropped for one reason.
+    pub fn index_dropped(&self, upstream: &str, reason: &str, entries: usize) {
+        self.index_dropped
+            .with_label_values(&[upstream, reason])
+            .set(i64::try_from(entries).unwrap_or(i64::MAX));
+    }
+
+    /// Counts bytes that were not what the index promised.
+    pub fn digest_mismatch(&self, upstream: &str) {
+        self.digest_mismatch.with_label_values(&[upstream]).inc();
+    }
+
+    /// Counts a request refused with 429.
+    pub fn rate_limited(&self, tenant: &str) {
+        self.rate_limited.with_label_values(&[tenant]).inc();
+    }
+
+    /// All metrics in Prometheus text format, with what tenants show at this moment.
+    pub fn render(&self, tenants: &[TenantGauges]) -> Vec<u8> {
+        let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        let _one_at_a_time = self
+            .rendering
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        // Tenants come and go; only those that are there have a series.
+        self.index_versions.reset();
+        self.museum_charts.reset();
+        self.museum_versions.reset();
+        for tenant in tenants {
+            self.index_versions
+                .with_label_values(&[&tenant.label])
+                .set(count(tenant.versions));
+            if let Some((charts, versions)) = tenant.hosted {
+                let repository = [tenant.repository.as_str()];
+                self.museum_charts
+                    .with_label_values(&repository)
+                    .set(count(charts));
+                self.museum_versions
+                    .with_label_values(&repository)
+                    .set(count(versions));
+            }
+        }
+        let mut text = Vec::new();
+        // Encoding into memory fails only for metrics without a name, and `new` declares none.
+        let _ = TextEncoder::new().encode(&self.registry.gather(), &mut text);
+        text
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
