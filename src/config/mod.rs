@@ -10,6 +10,7 @@ mod expand;
 mod leaves;
 mod mistakes;
 mod museum;
+mod oci;
 mod resolve;
 mod sample;
 mod section;
@@ -32,6 +33,9 @@ use url::Url;
 pub use self::leaves::{Leaf, leaves};
 pub use self::mistakes::{Mistake, Mistakes, nearest};
 pub use self::museum::Museum;
+pub use self::oci::{
+    HostedRegistry, Oci, OciAuth, RegistryMember, RegistryServer, TokenServer, VirtualHost,
+};
 pub use self::sample::quick_start_files;
 pub use self::store::{Azblob, Cos, Etcd, Gcs, ObjectStore, Oss, Place, S3, Service, Store, Swift};
 use crate::names::{TenantPath, TenantPattern};
@@ -114,6 +118,8 @@ pub struct Config {
     pub patterns: BTreeMap<TenantPattern, Tenant>,
     /// The ChartMuseum API's switches.
     pub museum: Museum,
+    /// How requests below `/v2/` find their tenant.
+    pub registry: RegistryServer,
     /// Who can be somebody.
     pub auth: Auth,
     /// Never dial an upstream: serve what is held (`--offline`).
@@ -229,6 +235,8 @@ pub enum Source {
     Dir(PathBuf),
     /// A bucket of packages, with or without an index.yaml; read only.
     Bucket(Box<ObjectStore>),
+    /// An OCI registry.
+    Oci(Box<Oci>),
 }
 
 /// How an upstream is reached: everything that decides which connections may be shared.
@@ -277,6 +285,8 @@ pub struct Tenant {
     pub hosted: Option<Hosted>,
     /// Upstream members in order of precedence.
     pub charts: Vec<Member>,
+    /// Upstream registries in order of precedence.
+    pub registries: Vec<RegistryMember>,
     /// How the merged index looks.
     pub index: Index,
     /// Who may do what.
@@ -313,6 +323,8 @@ pub struct Hosted {
     /// How many versions of one chart are kept (`max_versions`): an upload removes the oldest ones by time of upload above that,
     /// with their provenance files. Default 0: any.
     pub max_versions: usize,
+    /// The keys about registries.
+    pub registry: HostedRegistry,
 }
 
 /// `hosted.overwrite:`
@@ -414,6 +426,8 @@ pub struct Auth {
     pub jwt: Vec<Jwt>,
     /// What a 401 asks for (`challenge`).
     pub challenge: Challenge,
+    /// The tokens that chartgate gives out (`token`).
+    pub token: TokenServer,
 }
 
 /// One of `auth.jwt:`. Tokens of a fixed key with ChartMuseum's `access` claims.

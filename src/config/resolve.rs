@@ -67,6 +67,7 @@ fn read<'c>(context: &'c Context<'c>, node: &'c tree::Node) -> Option<Config> {
         tenants,
         patterns,
         museum,
+        registry: super::RegistryServer::default(),
         auth,
         offline,
     })

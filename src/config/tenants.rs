@@ -8,8 +8,8 @@ use super::resolve::required;
 use super::section::{Section, Value};
 use super::upstreams::Read as Upstreams;
 use super::{
-    Access, Action, Hosted, Index, IndexFields, IndexFormat, LimitBy, Limits, Member, Overwrite,
-    Rule, Subject, Tenant, units,
+    Access, Action, Hosted, HostedRegistry, Index, IndexFields, IndexFormat, LimitBy, Limits,
+    Member, Overwrite, Rule, Subject, Tenant, units,
 };
 use crate::chart::Constraint;
 use crate::names::{TenantPath, TenantPattern};
@@ -95,6 +95,7 @@ fn tenant(path: &TenantPath, value: &Value<'_>, upstreams: &Upstreams) -> Option
         path: path.clone(),
         hosted,
         charts,
+        registries: Vec::new(),
         index,
         access,
         limits,
@@ -109,6 +110,7 @@ fn hosted(value: &Value<'_>) -> Option<Hosted> {
         max_upload: 20 << 20,
         max_objects: 0,
         max_versions: 0,
+        registry: HostedRegistry::default(),
     };
     if !value.is_section() {
         return value.parsed(units::boolean)?.then_some(hosted);

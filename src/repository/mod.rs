@@ -8,6 +8,7 @@ pub mod curated;
 pub mod group;
 pub mod hosted;
 pub mod proxy;
+pub mod registry;
 
 use std::fmt::Debug;
 use std::fs::File;

@@ -30,7 +30,7 @@ pub use self::s3::S3;
 pub use self::text::TextLimits;
 use crate::clock::Clock;
 use crate::config;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::http::ByteStream;
 use crate::index::SourceIndex;
 use crate::metrics::Metrics;
@@ -186,6 +186,15 @@ pub fn build(
             path.clone(),
             clock.clone(),
         )),
+        config::Source::Oci(_) => {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!(
+                    "upstream `{}` is a registry; name it under `registries`, not under `charts`",
+                    config.name
+                ),
+            ));
+        }
         config::Source::Bucket(store) => Arc::new(S3::new(
             Arc::clone(&config.name),
             store,

@@ -226,17 +226,21 @@ fn metrics_have_chartmuseums_names() {
     let push = Call::new("POST", "/api/a/charts").body(package("new", "1.0.0"));
     pair.send(&mine(push)).expect(201);
     pair.send(&mine(Call::get("/a/index.yaml"))).expect(200);
-    // A request is counted when its answer is on its way; the counts of the last one may come a moment later.
+    // A request is counted when its answer is on its way; the counts of the last ones may come a moment later.
     crate::support::until(
-        "the last request to be counted",
+        "the last requests to be counted",
         Duration::from_secs(5),
         || {
             let text = pair.send_ours(&Call::get("/metrics")).text();
-            let line = text.lines().find(|line| {
-                line.starts_with("chartmuseum_requests_total{")
-                    && line.contains("/:repo/index.yaml")
-            })?;
-            line.ends_with("} 2").then_some(())
+            let count = |words: &[&str]| {
+                let mut lines = text.lines();
+                lines.any(|line| {
+                    line.starts_with("chartmuseum_requests_total{")
+                        && words.iter().all(|word| line.contains(word))
+                })
+            };
+            let counted = count(&["/:repo/index.yaml", "} 2"]) && count(&["code=\"201\""]);
+            counted.then_some(())
         },
     );
     // Neither below a repository nor guarded.

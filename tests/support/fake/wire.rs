@@ -22,6 +22,9 @@ pub(super) trait Service: Send + Sync + 'static {
     /// A head arrived: counts it, and says what goes wrong with it and what it waits for.
     fn arrived(&self, request: &Recorded) -> (Option<Fault>, Vec<Hold>);
 
+    /// The body of a request has arrived too.
+    fn received(&self, _request: &Recorded, _body: &Bytes) {}
+
     /// Does what the request asks for.
     fn answer(&self, request: &Recorded, body: Bytes) -> Answer;
 
@@ -68,6 +71,7 @@ async fn serve(
             return None;
         }
         let body = read_body(&mut stream, &mut buffer, length).await?;
+        service.received(&request, &body);
         for hold in holds {
             hold.pass().await;
         }

@@ -363,13 +363,16 @@ impl Service for Shared {
         (site.next_fault(request), site.holds_for(request))
     }
 
-    fn answer(&self, request: &Recorded, body: Bytes) -> Answer {
+    fn received(&self, request: &Recorded, body: &Bytes) {
         let mut site = self.site();
-        let asked = site.log.iter_mut().rev();
-        if let Some(asked) = asked.into_iter().find(|asked| asked.head == *request) {
+        let mut asked = site.log.iter_mut().rev();
+        if let Some(asked) = asked.find(|asked| asked.head == *request) {
             asked.body = body.clone();
         }
-        site.answer(request, &body)
+    }
+
+    fn answer(&self, request: &Recorded, body: Bytes) -> Answer {
+        self.site().answer(request, &body)
     }
 }
 
