@@ -10,6 +10,7 @@ mod expand;
 mod leaves;
 mod mistakes;
 mod museum;
+pub mod namespace;
 mod oci;
 mod resolve;
 mod sample;
