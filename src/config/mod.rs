@@ -12,6 +12,8 @@ mod mistakes;
 mod museum;
 pub mod namespace;
 mod oci;
+mod registries;
+mod registry_server;
 mod resolve;
 mod sample;
 mod section;
