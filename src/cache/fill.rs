@@ -16,7 +16,7 @@ use super::Cache;
 use super::disk::Disk;
 use super::follow::{Diversion, State};
 use super::pull::Pull;
-use super::running::Lead;
+use super::running::{Lead, Sharing};
 use super::temporary::Temporary;
 use super::tier::{Held, SMALL, Tier as _};
 use crate::config::OnDigestMismatch;
@@ -40,6 +40,8 @@ pub struct FillRequest {
     /// How long `NotFound` is remembered; also how long bytes with a wrong digest are served without asking again, where
     /// `on_mismatch` lets them pass.
     pub negative_ttl: Duration,
+    /// Whose bytes are as good as those of the source.
+    pub sharing: Sharing,
 }
 
 /// Where a fill gets its bytes.
@@ -53,6 +55,12 @@ pub trait FillSource: Send + Sync {
 
     /// Told when the bytes did not have a digest that was promised; for metrics and reports.
     fn mismatched(&self, _actual: &Digest) {}
+
+    /// Told when all bytes have come and are as they must be, before anybody gets the last of them.
+    fn completed(&self, _digest: &Digest, _length: u64) {}
+
+    /// Told when the transfer has failed for good.
+    fn failed(&self, _error: &Error) {}
 }
 
 /// What the bytes must be, and where they come from.
@@ -119,6 +127,7 @@ impl Leader {
     pub(crate) async fn run(self) {
         if let Err(error) = self.fetch().await {
             tracing::debug!(name = %self.request().name, error = %error.chain(), "a fill failed");
+            self.promise.source.failed(&error);
             self.lead.publish(State::Failed(Arc::new(error)));
         }
     }
@@ -162,11 +171,12 @@ impl Leader {
         let digest = Digest::of(&bytes);
         let verified = self.promise.judge(&digest)?;
         let cache = &self.cache;
-        cache.names.held(&self.request().name, digest);
+        self.complete(digest, bytes.len() as u64);
         cache.memory.put(&digest, bytes.clone()).await;
         self.publish_done(digest, verified, Held::Bytes(bytes.clone()));
         cache.disk.put(&digest, bytes.clone()).await;
-        if let (true, Some(redis)) = (verified, &cache.redis) {
+        let shared = self.request().sharing != Sharing::Nobody;
+        if let (true, Some(redis)) = (verified && shared, &cache.redis) {
             redis.put(&digest, bytes).await;
         }
         Ok(())
@@ -232,7 +242,7 @@ impl Leader {
             return Ok(());
         };
         let held = Held::File(Arc::clone(temporary.file()), temporary.length());
-        self.cache.names.held(&self.request().name, digest);
+        self.complete(digest, temporary.length());
         // Readers need not wait until gigabytes are durable.
         self.publish_done(digest, verified, held);
         let kept = tokio::task::spawn_blocking(move || temporary.commit(digest)).await;
@@ -240,6 +250,20 @@ impl Leader {
             tracing::warn!(name = %self.request().name, %digest, %error, "an object could not be kept on disk");
         }
         Ok(())
+    }
+
+    /// Records what came, before anybody can have all of it.
+    fn complete(&self, digest: Digest, length: u64) {
+        let request = self.request();
+        match self.promise.certain() {
+            // The digest is the name by which it is found; an absence is over.
+            Some(_) => self.cache.names.forget(&request.name),
+            None => self.cache.names.held(&request.name, digest),
+        }
+        if request.sharing == Sharing::Sharers {
+            self.cache.links.share(&digest);
+        }
+        self.promise.source.completed(&digest, length);
     }
 
     fn divert(&self, spool: &Spool, pull: Pull, newest: Bytes) {

@@ -20,7 +20,7 @@ pub(crate) struct Running {
 #[derive(Debug, Default)]
 struct Seats {
     by_request: HashMap<Key, watch::Receiver<State>>,
-    by_digest: HashMap<Digest, watch::Receiver<State>>,
+    by_digest: HashMap<(Digest, Sharing), watch::Receiver<State>>,
 }
 
 /// Requests that may share everything, failures too: the same object of the same upstream under the same rule.
@@ -61,17 +61,19 @@ impl Running {
             strict,
         };
         // Only a fill that ends with these bytes or not at all can stand for others.
+        let only_one = strict && request.also_accept.is_empty();
         let digest = request
             .expect
-            .filter(|_| strict && request.also_accept.is_empty());
+            .filter(|_| only_one && request.sharing != Sharing::Nobody)
+            .map(|digest| (digest, request.sharing));
         let mut seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(state) = seats.by_request.get(&key) {
             return Place::Follow(state.clone());
         }
-        if sharing == Sharing::Bytes
+        if sharing != Sharing::Nobody
             && let Some(state) = request
                 .expect
-                .and_then(|digest| seats.by_digest.get(&digest))
+                .and_then(|digest| seats.by_digest.get(&(digest, request.sharing)))
         {
             return Place::FollowOther(state.clone());
         }
@@ -99,6 +101,12 @@ impl Running {
         )
     }
 
+    /// Something under way that is no fill, until it is dropped.
+    pub(crate) fn busy(self: &Arc<Self>) -> Busy {
+        self.count.send_modify(|count| *count += 1);
+        Busy(Arc::clone(self))
+    }
+
     /// How many fills are under way.
     pub(crate) fn count(&self) -> usize {
         *self.count.borrow()
@@ -111,13 +119,26 @@ impl Running {
     }
 }
 
-/// With whom a fill may be shared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sharing {
-    /// With the same request only.
-    Name,
-    /// With every fill of the same bytes.
-    Bytes,
+/// See [`Running::busy`].
+#[derive(Debug)]
+pub(crate) struct Busy(Arc<Running>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.count.send_modify(|count| *count -= 1);
+    }
+}
+
+/// With whom bytes of the same digest may be shared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Sharing {
+    /// With the same request only: what others brought does not count, and what comes is for no others.
+    Nobody,
+    /// With others who say the same.
+    Sharers,
+    /// What anybody brought is as good, because the digest itself is from whoever may read the bytes; what comes is not for
+    /// [`Sharing::Sharers`].
+    Everybody,
 }
 
 /// The right to fetch. Dropping it, however that happens, frees the seat first and then tells readers that it is over.
@@ -138,7 +159,7 @@ impl Lead {
 struct Seat {
     running: Arc<Running>,
     key: Key,
-    digest: Option<Digest>,
+    digest: Option<(Digest, Sharing)>,
     state: watch::Receiver<State>,
 }
 

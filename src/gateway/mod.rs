@@ -5,8 +5,10 @@
 
 mod holdings;
 mod instances;
+mod locate;
 mod parts;
 mod pattern;
+mod registries;
 mod slots;
 mod tenant;
 mod upstreams;
@@ -21,7 +23,10 @@ use tokio::task::JoinSet;
 
 use self::holdings::{Held, Holdings};
 use self::instances::Instances;
+use self::locate::Addresses;
+pub use self::locate::{Located, Place, Selected};
 use self::pattern::{Pattern, Patterns};
+pub use self::registries::{HostedRegistryPart, TenantRegistry};
 pub use self::tenant::{HostedPart, Tenant};
 use crate::auth::{Authenticator, Identity};
 use crate::cache::Cache;
@@ -69,6 +74,7 @@ pub struct Gateway {
     /// Those with a key of their own.
     tenants: BTreeMap<TenantPath, Arc<Tenant>>,
     patterns: Patterns,
+    addresses: Addresses,
     instances: Instances,
     holdings: Arc<Holdings>,
     shared: Shared,
@@ -119,6 +125,7 @@ impl Gateway {
         }
         let gateway = Self {
             patterns: Patterns::new(patterns, config.museum.strict),
+            addresses: Addresses::of(&config),
             config,
             authenticator,
             upstreams,
@@ -297,20 +304,26 @@ impl Gateway {
 
     /// What a caller is told about a tenant that is not there for him.
     fn absent(&self, path: &str, identity: &Identity) -> Error {
-        // Where any tenant wants credentials, a stranger must not learn which tenants exist by the difference.
-        let blanks = self.patterns.iter().map(|pattern| &pattern.blank);
-        let closed = self.tenants.values().chain(blanks).any(|tenant| {
-            !tenant
-                .policy()
-                .allows(&Identity::Anonymous, path, Action::Pull)
-        });
-        if identity.may_have_more() && closed {
+        if self.hides(path, identity) {
             return Error::new(
                 ErrorKind::Unauthenticated,
                 format!("`/{path:.200}` needs credentials; send a user name and password"),
             );
         }
         Error::not_found(format!("tenant `/{path:.200}` does not exist"))
+    }
+
+    /// Whether `identity` could see more with other credentials, at `path` or elsewhere.
+    ///
+    /// Where any tenant wants credentials, a stranger must not learn which tenants exist by the difference.
+    fn hides(&self, path: &str, identity: &Identity) -> bool {
+        let blanks = self.patterns.iter().map(|pattern| &pattern.blank);
+        let is_closed = |tenant: &Arc<Tenant>| {
+            !tenant
+                .policy()
+                .allows(&Identity::Anonymous, path, Action::Pull)
+        };
+        identity.may_have_more() && self.tenants.values().chain(blanks).any(is_closed)
     }
 
     fn start(self: &Arc<Self>, previous: Option<&Self>) {

@@ -7,6 +7,7 @@ use tokio::task::AbortHandle;
 
 use super::holdings::Held;
 use super::pattern::Pattern;
+use super::registries::TenantRegistry;
 use super::{Shared, Upstreams};
 use crate::auth::{Identity, Policy};
 use crate::config::{self, Action, Config};
@@ -29,6 +30,7 @@ pub struct Tenant {
     stand_in: Option<Arc<str>>,
     charts: Arc<Group>,
     hosted: Option<HostedPart>,
+    registry: Option<TenantRegistry>,
     /// Keeps the hosted store open.
     held: Option<Held>,
     rights: Rights,
@@ -122,6 +124,7 @@ impl Tenant {
             stand_in: Some(self.path.label().clone()),
             charts: self.charts.clone(),
             hosted,
+            registry: None,
             held,
             rights: self.rights.clone(),
             _publisher: None,
@@ -160,6 +163,7 @@ impl Tenant {
             path,
             stand_in: None,
             charts,
+            registry: None,
             held,
             rights,
             _publisher: Some(AbortOnDrop(publisher)),
@@ -222,6 +226,11 @@ impl Tenant {
                 ),
             )
         })
+    }
+
+    /// What it has for registry clients. `None`: neither `registries` nor `hosted` is set for it.
+    pub fn registry(&self) -> Option<&TenantRegistry> {
+        self.registry.as_ref()
     }
 
     /// Takes one request of `identity` to the tenant called `label` off the allowance. Errors: over its rate.

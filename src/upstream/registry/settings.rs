@@ -56,6 +56,28 @@ impl Settings {
         }
     }
 
+    /// As the configuration describes an upstream of `type: oci`.
+    pub fn of(oci: &config::Oci, client: &config::Client) -> Self {
+        let credentials = oci.auth.as_ref().map(|auth| match auth.clone() {
+            config::OciAuth::Basic(user, password) => Credentials::Basic(user, password),
+            config::OciAuth::Bearer(token) => Credentials::Bearer(token),
+            config::OciAuth::Refresh(user, token) => Credentials::Refresh(user, token),
+            config::OciAuth::Helper(program, renew) => Credentials::Helper(program, renew),
+        });
+        let mut url = oci.url.clone();
+        if oci.prefix.is_some() {
+            // The path of the configured URL is what repositories lie below, not where the API lies.
+            url.set_path("");
+        }
+        Self {
+            credentials,
+            token_realms: oci.token_realms.clone(),
+            prefix: oci.prefix.clone(),
+            max_manifest: usize::try_from(oci.max_manifest).unwrap_or(usize::MAX),
+            ..Self::new(url, client.clone())
+        }
+    }
+
     /// Whether this is Docker Hub, under any of its names.
     pub fn is_docker_hub(&self) -> bool {
         let host = match self.url.host() {
