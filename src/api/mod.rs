@@ -12,6 +12,7 @@ mod registry;
 mod route;
 mod service;
 mod template;
+pub mod token;
 mod web;
 
 use std::borrow::Cow;

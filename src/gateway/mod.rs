@@ -92,7 +92,7 @@ impl Gateway {
         previous: Option<&Self>,
         progress: &Progress,
     ) -> Result<Arc<Self>> {
-        let authenticator = Authenticator::open(&config.auth, &shared.clock)?;
+        let authenticator = Authenticator::build(&config, &shared.clock)?;
         let mut upstreams = BTreeMap::new();
         for (name, upstream) in &config.upstreams {
             let proxy = upstreams::open(upstream, &config, shared, previous).await?;
@@ -208,6 +208,11 @@ impl Gateway {
             }
         }
         Ok(())
+    }
+
+    /// Who can be somebody, for what only registries need.
+    pub fn authenticator(&self) -> &Authenticator {
+        &self.authenticator
     }
 
     /// Who sends the request; see [`Authenticator::authenticate`].

@@ -69,7 +69,7 @@ impl World {
     }
 
     fn remembered(&self) -> usize {
-        self.tokens.lock().tokens.len()
+        self.tokens.remembered.size().0
     }
 }
 
@@ -313,7 +313,7 @@ async fn the_memory_is_bounded() {
     for number in 5_000..50_000 {
         remember(number, &long);
     }
-    assert!(world.tokens.lock().weight <= REMEMBERED_BYTES);
+    assert!(world.tokens.remembered.size().1 <= REMEMBERED_BYTES);
     assert!(world.remembered() <= REMEMBERED_BYTES / 1_000);
     for number in 0..10_000 {
         long.grants(&number.to_string());
