@@ -23,7 +23,7 @@ use std::sync::Arc;
 use self::respond::{AboutExt as _, Failure, marked};
 use self::route::{Call, RegistryRoute, RegistryRoutes};
 use super::error::{Dialect, render};
-use super::log_failure;
+use super::{log_failure, token};
 use crate::auth::{Grants, Identity, TokenProblem};
 use crate::config::Action;
 use crate::error::{Error, ErrorKind};
@@ -46,6 +46,9 @@ pub(super) async fn handle(
     if config.museum.strict {
         return None;
     }
+    if token::is_path(&request.path, &config.server.context_path) {
+        return Some(give_token(gateway, request, body).await);
+    }
     let routes = RegistryRoutes {
         context: &config.server.context_path,
         base: &|path| gateway.cut_registry_path(path).map(|(base, _)| base.len()),
@@ -67,6 +70,30 @@ pub(super) async fn handle(
     // Set nowhere else, so it cannot be taken.
     let _ = request.account.set(account);
     Some(marked(response))
+}
+
+/// The token endpoint, below which there is nothing to be named.
+async fn give_token(
+    gateway: &Gateway,
+    request: &Request,
+    body: &mut dyn RequestBody,
+) -> Response {
+    let account = Account {
+        route: "token",
+        tenant: None,
+        identity: Cow::Borrowed(""),
+    };
+    let _ = request.account.set(account);
+    let host = request.host.as_deref();
+    let permits = |identity: &Identity, name: &str, action: Action| {
+        // What needs a prefix or a namespace to be found counts where it is used: a token is no permission.
+        gateway.locate("", name, None, host).map_or(true, |located| {
+            (located.member.is_none() || action == Action::Pull)
+                && gateway.permits(&located.tenant, identity, action)
+        })
+    };
+    let now = gateway.shared().clock.now();
+    token::answer(gateway.authenticator(), request, body, now, &permits).await
 }
 
 /// The steps of every request, in the order in which they run; what is asked for is known already.
