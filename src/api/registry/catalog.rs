@@ -28,7 +28,9 @@ pub(super) async fn list(
         .about(About::Repository)?;
     let mut names = match &place {
         Some(place) => at(gateway, place, identity, request).await?,
-        None => everywhere(gateway, identity).await.about(About::Repository)?,
+        None => everywhere(gateway, identity)
+            .await
+            .about(About::Repository)?,
     };
     names.sort_unstable();
     names.dedup();

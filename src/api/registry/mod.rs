@@ -10,6 +10,8 @@ mod blobs;
 mod catalog;
 mod manifests;
 mod mount;
+#[cfg(test)]
+mod reads_tests;
 mod referrers;
 mod respond;
 mod route;
@@ -49,11 +51,11 @@ pub(super) async fn handle(
     if token::is_path(&request.path, &config.server.context_path) {
         return Some(give_token(gateway, request, body).await);
     }
-    let routes = RegistryRoutes {
+    let route = RegistryRoutes {
         context: &config.server.context_path,
         base: &|path| gateway.cut_registry_path(path).map(|(base, _)| base.len()),
-    };
-    let route = routes.parse(&request.method, &request.path, request.query.as_deref())?;
+    }
+    .parse(&request.method, &request.path, request.query.as_deref())?;
     let mut account = Account {
         route: "v2",
         tenant: None,
@@ -73,11 +75,7 @@ pub(super) async fn handle(
 }
 
 /// The token endpoint, below which there is nothing to be named.
-async fn give_token(
-    gateway: &Gateway,
-    request: &Request,
-    body: &mut dyn RequestBody,
-) -> Response {
+async fn give_token(gateway: &Gateway, request: &Request, body: &mut dyn RequestBody) -> Response {
     let account = Account {
         route: "token",
         tenant: None,
@@ -85,12 +83,15 @@ async fn give_token(
     };
     let _ = request.account.set(account);
     let host = request.host.as_deref();
-    let permits = |identity: &Identity, name: &str, action: Action| {
-        // What needs a prefix or a namespace to be found counts where it is used: a token is no permission.
-        gateway.locate("", name, None, host).map_or(true, |located| {
-            (located.member.is_none() || action == Action::Pull)
-                && gateway.permits(&located.tenant, identity, action)
-        })
+    // A token is no permission: what it allows is decided where it is used. Pulling is never kept to what a token was made for, and
+    // what needs a prefix or a namespace to be found cannot be found here.
+    let permits = |identity: &Identity, name: &str, action: Action| match gateway
+        .locate("", name, None, host)
+    {
+        Ok(located) if action != Action::Pull => {
+            located.member.is_none() && gateway.permits(&located.tenant, identity, action)
+        }
+        _ => gateway.permits_somewhere(identity, action),
     };
     let now = gateway.shared().clock.now();
     token::answer(gateway.authenticator(), request, body, now, &permits).await

@@ -53,7 +53,10 @@ async fn mount_from(
         let from = Mounted::From(&source.name);
         return store.mount(&visit.located.name, digest, from).await;
     }
-    let Some(hosted) = tenant.registry().and_then(|registry| registry.hosted(None).ok()) else {
+    let Some(hosted) = tenant
+        .registry()
+        .and_then(|registry| registry.hosted(None).ok())
+    else {
         return Ok(false);
     };
     let blob = hosted.store.blob(&source.name, digest).await?;

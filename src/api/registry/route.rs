@@ -84,23 +84,6 @@ impl Call {
             | Self::CancelUpload(_) => "blob-upload",
         }
     }
-
-    /// What an error is about, where the handler does not know better.
-    pub(crate) fn about(&self) -> About {
-        match self {
-            Self::Ping | Self::Catalog | Self::Tags => About::Repository,
-            Self::Referrers(_) => About::Digest,
-            Self::ReadManifest(_) | Self::PushManifest(_) | Self::DeleteManifest(_) => {
-                About::Manifest
-            }
-            Self::ReadBlob(_) | Self::DeleteBlob(_) => About::Blob,
-            Self::StartUpload
-            | Self::AppendUpload(_)
-            | Self::FinishUpload(_)
-            | Self::UploadStatus(_)
-            | Self::CancelUpload(_) => About::Upload,
-        }
-    }
 }
 
 /// Where registries are.

@@ -144,12 +144,7 @@ fn created(visit: &Visit<'_>, digest: &Digest) -> Response {
 
 /// Where the upload is and how much of it has arrived.
 fn under_way(visit: &Visit<'_>, status: StatusCode, id: UploadId, length: u64) -> Response {
-    located(
-        visit,
-        Response::new(status, Body::Empty),
-        id,
-        length,
-    )
+    located(visit, Response::new(status, Body::Empty), id, length)
 }
 
 fn located(visit: &Visit<'_>, response: Response, id: UploadId, length: u64) -> Response {
@@ -225,5 +220,78 @@ impl Query {
             place.get_or_insert_with(|| value.into_owned());
         }
         query
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::{HeaderMap, HeaderValue, Method};
+
+    fn request(query: Option<&str>, range: Option<&str>) -> Request {
+        let range = range.map(|text| HeaderValue::from_str(text).expect("a field"));
+        Request {
+            method: Method::PATCH,
+            path: "/v2/x".into(),
+            query: query.map(str::to_owned),
+            headers: range
+                .map(|value| (header::CONTENT_RANGE, value))
+                .into_iter()
+                .collect::<HeaderMap>(),
+            host: None,
+            secure: false,
+            peer: None,
+            certificate_subject: None,
+            id: "test".into(),
+            account: std::sync::OnceLock::new(),
+        }
+    }
+
+    #[test]
+    fn pieces_say_where_they_belong() {
+        for (text, expected) in [
+            (None, Some(None)),
+            (Some("0-99"), Some(Some((0, 99)))),
+            (Some("100-100"), Some(Some((100, 100)))),
+            (Some("bytes 5-9/*"), Some(Some((5, 9)))),
+            (Some("bytes=5-9/10"), Some(Some((5, 9)))),
+            (Some(""), None),
+            (Some("5"), None),
+            (Some("-5"), None),
+            (Some("5-"), None),
+            (Some("a-b"), None),
+            (Some("+1-2"), None),
+            (Some("0-99999999999999999999"), None),
+        ] {
+            assert_eq!(
+                content_range(&request(None, text)).ok(),
+                expected,
+                "{text:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn queries_are_decoded_and_the_first_word_counts() {
+        let query = Query::of(&request(
+            Some("mount=sha256%3A00&from=a%2Fb&origin=x&digest=one&digest=two&_state=y"),
+            None,
+        ));
+        assert_eq!(query.mount.as_deref(), Some("sha256:00"));
+        assert_eq!(query.from.as_deref(), Some("a/b"));
+        assert_eq!(query.digest.as_deref(), Some("one"));
+        assert_eq!(query.algorithm, None);
+    }
+
+    #[test]
+    fn callers_of_different_kinds_are_never_the_same() {
+        let user = Identity::User {
+            name: "CN=ci".into(),
+        };
+        let certificate = Identity::Certificate {
+            subject: "CN=ci".into(),
+        };
+        assert_ne!(subject(&user), subject(&certificate));
+        assert_eq!(subject(&Identity::Anonymous), "anonymous:");
     }
 }
