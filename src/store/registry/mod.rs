@@ -1,5 +1,153 @@
-//! Images and artifacts that users upload.
+//! Hosted registries: images, charts and other artifacts that users pushed, in a folder or in a bucket.
+//!
+//! [`RegistryStore`] is one place with the bytes of all tenants, each content once; [`HostedRegistry`] is one tenant's part of
+//! it: repositories, each with the links that say what it shows, tags and referrers. Having a digest's bytes gives nobody the
+//! right to read them: only a link does. The place is the truth; what is known of it is held in memory and believed for a
+//! while, and a look-up that misses looks into the place before it says so. See [`layout`] for what lies where.
 
+mod blobs;
+mod folder;
+mod layout;
+mod place;
+mod recent;
+mod stub;
 mod uploads;
 
-pub use self::uploads::{Bound, Owner, Random, Room, UploadId, Uploads};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use self::folder::Folder;
+use self::place::Place;
+use self::recent::Recent;
+use super::hosted::Parts;
+use super::scratch::Scratches;
+use crate::clock::Clock;
+use crate::config;
+use crate::error::Result;
+use crate::names::TenantPath;
+use crate::store::files::blocking;
+
+pub use self::blobs::{BlobContent, BlobObject, StoredBlob};
+pub use self::stub::*;
+pub use self::uploads::{Bound, Owner, Random, Room, Stored, UploadId, Uploads};
+
+/// One place that holds the hosted registries of all tenants. One per process and place: writers of one repository exclude each
+/// other only within it.
+#[derive(Debug)]
+pub struct RegistryStore {
+    pub(super) place: Place,
+    pub(super) clock: Clock,
+    /// How long what is known is believed; `None`: for ever.
+    trust: Option<Duration>,
+    recent: Recent,
+    /// Blobs on their way in.
+    pub(super) uploads: Arc<Uploads>,
+    /// Tenants that somebody holds.
+    tenants: Mutex<HashMap<TenantPath, Weak<Tenant>>>,
+    /// Shared by whoever makes links to bytes that are there, held alone by whoever removes bytes without links.
+    pub(super) sweeping: Arc<tokio::sync::RwLock<()>>,
+}
+
+/// What is known of one tenant, whatever its settings are now.
+#[derive(Debug)]
+pub(super) struct Tenant {
+    pub(super) path: TenantPath,
+    /// The tenant in keys.
+    pub(super) segment: String,
+}
+
+/// One tenant's hosted registry.
+///
+/// Whatever changes something runs to its end once it has begun, also if the caller goes away.
+#[derive(Debug)]
+pub struct HostedRegistry {
+    pub(super) store: Arc<RegistryStore>,
+    pub(super) tenant: Arc<Tenant>,
+    pub(super) settings: config::HostedRegistry,
+    deletes: bool,
+}
+
+impl RegistryStore {
+    /// Opens the place of `store`. Makes nothing there, asks a bucket for nothing.
+    ///
+    /// `parts.state_dir` is as for charts; uploads to a bucket are spooled beside it.
+    pub async fn open(store: &config::Store, parts: Parts<'_>) -> Result<Arc<Self>> {
+        let clock = parts.clock;
+        let (place, trust, spool) = match &store.place {
+            config::Place::Folder(root) => {
+                let spool = root.join(layout::UPLOADS);
+                let (root, clock) = (root.clone(), clock.clone());
+                let open = move || Ok(Folder::open(&root, clock));
+                let folder = Arc::new(blocking(open).await?);
+                (Place::Folder(folder), FOLDER_TRUST, spool)
+            }
+            config::Place::Objects(objects) => {
+                let bucket = parts.places.bucket(objects, parts.clients, &clock)?;
+                let spool = parts.state_dir.with_file_name("pushes");
+                let scratches = blocking(move || Ok(Scratches::open(spool))).await?;
+                let spool = uploads::folder(&parts.state_dir, objects);
+                (
+                    Place::Bucket(bucket, Arc::new(scratches)),
+                    store.refresh,
+                    spool,
+                )
+            }
+        };
+        let uploads = uploads::open(spool, clock.clone()).await?;
+        Ok(Arc::new(Self {
+            place,
+            clock,
+            trust: (!trust.is_zero()).then_some(trust),
+            recent: Recent::new(RECENT_BYTES),
+            uploads,
+            tenants: Mutex::default(),
+            sweeping: Arc::default(),
+        }))
+    }
+
+    /// The part of `tenant`, whether or not there is anything in it yet. `delete`: whether anything may be deleted.
+    ///
+    /// Several of one tenant, with other settings, may be in use at a time; they share what is known.
+    pub fn tenant(
+        self: &Arc<Self>,
+        tenant: &TenantPath,
+        settings: config::HostedRegistry,
+        delete: bool,
+    ) -> Arc<HostedRegistry> {
+        let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = tenants.get(tenant).and_then(Weak::upgrade);
+        let held = held.unwrap_or_else(|| {
+            tenants.retain(|_, held| held.strong_count() > 0);
+            let made = Arc::new(Tenant {
+                path: tenant.clone(),
+                segment: layout::tenant_segment(tenant),
+            });
+            tenants.insert(tenant.clone(), Arc::downgrade(&made));
+            made
+        });
+        Arc::new(HostedRegistry {
+            store: Arc::clone(self),
+            tenant: held,
+            settings,
+            deletes: delete,
+        })
+    }
+}
+
+impl HostedRegistry {
+    /// The tenant whose registry it is.
+    pub fn tenant(&self) -> &TenantPath {
+        &self.tenant.path
+    }
+
+    /// The limits that hold for it.
+    pub fn settings(&self) -> &config::HostedRegistry {
+        &self.settings
+    }
+}
+
+/// How long what is known of a folder is believed. Another process writes into it for as long as two of them take turns.
+const FOLDER_TRUST: Duration = Duration::from_secs(1);
+/// How much memory manifests may take that were asked for recently.
+const RECENT_BYTES: usize = 32 << 20;

@@ -5,6 +5,7 @@
 //! subject; for others it does not exist, so the random name alone suffices in a `Location`. Uploads live on this machine's
 //! disk: behind a balancer all requests of one upload must reach the same replica. Knows nothing about HTTP's headers.
 
+mod hosted;
 mod id;
 mod lane;
 mod pour;
@@ -18,6 +19,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+pub use self::hosted::Stored;
+pub(super) use self::hosted::{folder, open};
 pub use self::id::{Random, UploadId};
 use self::pour::{Bounds, Broken, pour};
 pub(super) use self::seal::Sealed;
@@ -86,7 +89,8 @@ impl Uploads {
 
     /// Removes what nobody comes back to, until the last owner of these uploads is gone. Must be spawned.
     pub async fn watch(this: Weak<Self>) {
-        let mut ticks = tokio::time::interval(REAP_EVERY);
+        let first = tokio::time::Instant::now() + REAP_EVERY;
+        let mut ticks = tokio::time::interval_at(first, REAP_EVERY);
         loop {
             ticks.tick().await;
             let Some(uploads) = this.upgrade() else {
