@@ -11,6 +11,7 @@ mod layout;
 mod place;
 mod recent;
 mod stub;
+mod uploads;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -29,6 +30,7 @@ use crate::store::files::blocking;
 
 pub use self::blobs::{BlobContent, BlobObject, StoredBlob};
 pub use self::stub::*;
+pub use self::uploads::{Bound, Owner, Random, Room, Stored, UploadId, Uploads};
 
 /// One place that holds the hosted registries of all tenants. One per process and place: writers of one repository exclude each
 /// other only within it.
@@ -39,6 +41,8 @@ pub struct RegistryStore {
     /// How long what is known is believed; `None`: for ever.
     trust: Option<Duration>,
     recent: Recent,
+    /// Blobs on their way in.
+    pub(super) uploads: Arc<Uploads>,
     /// Tenants that somebody holds.
     tenants: Mutex<HashMap<TenantPath, Weak<Tenant>>>,
     /// Shared by whoever makes links to bytes that are there, held alone by whoever removes bytes without links.
@@ -70,24 +74,33 @@ impl RegistryStore {
     /// `parts.state_dir` is as for charts; uploads to a bucket are spooled beside it.
     pub async fn open(store: &config::Store, parts: Parts<'_>) -> Result<Arc<Self>> {
         let clock = parts.clock;
-        let (place, trust) = match &store.place {
+        let (place, trust, spool) = match &store.place {
             config::Place::Folder(root) => {
+                let spool = root.join(layout::UPLOADS);
                 let (root, clock) = (root.clone(), clock.clone());
                 let open = move || Ok(Folder::open(&root, clock));
-                (Place::Folder(Arc::new(blocking(open).await?)), FOLDER_TRUST)
+                let folder = Arc::new(blocking(open).await?);
+                (Place::Folder(folder), FOLDER_TRUST, spool)
             }
             config::Place::Objects(objects) => {
                 let bucket = parts.places.bucket(objects, parts.clients, &clock)?;
                 let spool = parts.state_dir.with_file_name("pushes");
                 let scratches = blocking(move || Ok(Scratches::open(spool))).await?;
-                (Place::Bucket(bucket, Arc::new(scratches)), store.refresh)
+                let spool = uploads::folder(&parts.state_dir, objects);
+                (
+                    Place::Bucket(bucket, Arc::new(scratches)),
+                    store.refresh,
+                    spool,
+                )
             }
         };
+        let uploads = uploads::open(spool, clock.clone()).await?;
         Ok(Arc::new(Self {
             place,
             clock,
             trust: (!trust.is_zero()).then_some(trust),
             recent: Recent::new(RECENT_BYTES),
+            uploads,
             tenants: Mutex::default(),
             sweeping: Arc::default(),
         }))
