@@ -9,8 +9,8 @@ use std::path::Path;
 use jsonwebtoken::crypto::rust_crypto::DEFAULT_PROVIDER;
 use jsonwebtoken::jwk::EllipticCurve;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::auth::watched::Content;
 use crate::base64;
@@ -35,6 +35,10 @@ pub(super) struct PublicKey {
     /// Of the private key, where that is known: what is derived from it cannot be computed by who only has tokens.
     secret: Option<Digest>,
 }
+
+/// The claims of a token that proves only that the key can sign.
+#[derive(Serialize, Deserialize)]
+struct NoClaims {}
 
 impl SigningKey {
     /// `claims` as a signed token. Errors: the key cannot sign, which was tried when it was read.
@@ -147,8 +151,10 @@ impl Content for SigningKey {
         ));
         let key = Self { key, public };
         // Found here instead of at the first login.
-        let proof = key.sign(&()).map_err(unusable)?;
-        key.public.verify::<()>(&proof).map_err(Error::other)?;
+        let proof = key.sign(&NoClaims {}).map_err(unusable)?;
+        key.public
+            .verify::<NoClaims>(&proof)
+            .map_err(Error::other)?;
         Ok(key)
     }
 

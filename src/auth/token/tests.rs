@@ -294,9 +294,16 @@ async fn the_memory_is_bounded() {
         })
     };
     let (short, long) = (kept(NOW + 10), kept(NOW + 100_000));
-    let remember = |number: u32, token| {
+    let remember = |number: u32, token: &Arc<Token>| {
         let id = Digest::of(&number.to_le_bytes());
-        world.tokens.remember(id, 1_000, 0, key.clone(), token);
+        let kept = Kept {
+            issuer: 0,
+            key: key.clone(),
+            token: token.clone(),
+        };
+        let now = world.clock.now();
+        let counts = |kept: &Kept| kept.token.validity.check(now).is_ok();
+        world.tokens.remembered.remember(id, 1_000, kept, counts);
     };
     for number in 0..2_000 {
         remember(number, &short);
