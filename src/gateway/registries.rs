@@ -39,11 +39,6 @@ impl TenantRegistry {
         }
     }
 
-    /// One upstream each, by name.
-    pub fn members(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<dyn RegistryRepository>)> {
-        self.members.iter()
-    }
-
     /// The part that takes pushes and deletions. Errors: `member` is an upstream, which takes none; nothing is hosted here.
     pub fn hosted(&self, member: Option<&str>) -> Result<&HostedRegistryPart> {
         if let Some(name) = member {
@@ -110,26 +105,5 @@ impl Gateway {
     /// The tenant (and upstream) that `base` or `host` alone names, for pings and catalogs; `None`: the gateway as a whole.
     pub fn place(&self, base: &str, host: Option<&str>) -> Result<Option<Place>> {
         self.addresses.place(base, host)
-    }
-
-    /// Whether the rules allow `identity` to do `action` in the tenant at `path`. Nothing is opened for it, and no rate is counted.
-    pub fn permits(&self, path: &str, identity: &Identity, action: Action) -> bool {
-        let pattern = || self.patterns.find(path);
-        match self.tenants.get(path) {
-            Some(tenant) => tenant.policy().allows(identity, path, action),
-            None => pattern().is_some_and(|(pattern, _)| {
-                pattern.blank.policy().allows(identity, path, action)
-            }),
-        }
-    }
-
-    /// The same for any tenant that has a registry.
-    pub fn permits_somewhere(&self, identity: &Identity, action: Action) -> bool {
-        let blanks = self.patterns.iter().map(|pattern| &pattern.blank);
-        let permits = |tenant: &Arc<Tenant>| {
-            let path = tenant.path().as_str();
-            tenant.policy().allows(identity, path, action)
-        };
-        self.tenants.values().chain(blanks).any(permits)
     }
 }
