@@ -31,7 +31,6 @@ use self::quota::Ledger;
 use self::recent::Recent;
 use self::repos::Repos;
 use super::hosted::Parts;
-use super::scratch::Scratches;
 use crate::clock::Clock;
 use crate::config;
 use crate::error::Result;
@@ -81,8 +80,6 @@ pub struct HostedRegistry {
 
 impl RegistryStore {
     /// Opens the place of `store`. Makes nothing there, asks a bucket for nothing.
-    ///
-    /// `parts.state_dir` is as for charts; uploads to a bucket are spooled beside it.
     pub async fn open(store: &config::Store, parts: Parts<'_>) -> Result<Arc<Self>> {
         let clock = parts.clock;
         let (place, trust) = match &store.place {
@@ -93,9 +90,7 @@ impl RegistryStore {
             }
             config::Place::Objects(objects) => {
                 let bucket = parts.places.bucket(objects, parts.clients, &clock)?;
-                let spool = parts.state_dir.with_file_name("pushes");
-                let scratches = blocking(move || Ok(Scratches::open(spool))).await?;
-                (Place::Bucket(bucket, Arc::new(scratches)), store.refresh)
+                (Place::Bucket(bucket), store.refresh)
             }
         };
         Ok(Arc::new(Self {
