@@ -71,6 +71,7 @@ impl Tenant {
     pub(super) fn build(
         config: &config::Tenant,
         held: Option<Held>,
+        registry: Option<TenantRegistry>,
         upstreams: &Upstreams,
         whole: &Config,
         shared: &Shared,
@@ -78,24 +79,27 @@ impl Tenant {
         let members = upstream_members(config, upstreams)?;
         let rights = Rights::of(config);
         let path = config.path.clone();
-        Ok(Self::assemble(
-            path, config, held, members, rights, whole, shared,
-        ))
+        Ok(Self {
+            registry,
+            ..Self::assemble(path, config, held, members, rights, whole, shared)
+        })
     }
 
     /// What all tenants of a pattern share: it hosts nothing.
     pub(super) fn blank(
         pattern: &TenantPattern,
         config: &config::Tenant,
+        registry: Option<TenantRegistry>,
         upstreams: &Upstreams,
         whole: &Config,
         shared: &Shared,
     ) -> Result<Self> {
         let members = upstream_members(config, upstreams)?;
         let (path, rights) = (pattern.stand_in(), Rights::of(config));
-        Ok(Self::assemble(
-            path, config, None, members, rights, whole, shared,
-        ))
+        Ok(Self {
+            registry,
+            ..Self::assemble(path, config, None, members, rights, whole, shared)
+        })
     }
 
     /// One of a pattern's tenants, with an index of its own.
@@ -128,6 +132,18 @@ impl Tenant {
             held,
             rights: self.rights.clone(),
             _publisher: None,
+        }
+    }
+
+    /// This blank tenant as the one at `path`, for registry clients.
+    pub(super) fn for_registries(
+        &self,
+        path: TenantPath,
+        registry: Option<TenantRegistry>,
+    ) -> Self {
+        Self {
+            registry,
+            ..self.under(path, None)
         }
     }
 

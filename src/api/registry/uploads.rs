@@ -62,7 +62,7 @@ pub(super) async fn append(
         .store
         .append(
             &visit.located.name,
-            id,
+            &id,
             &subject(visit.identity),
             range,
             body,
@@ -92,7 +92,7 @@ pub(super) async fn finish(
         .store
         .finish(
             &visit.located.name,
-            id,
+            &id,
             &subject(visit.identity),
             &digest,
             range,
@@ -114,7 +114,7 @@ pub(super) async fn status(
     let id: UploadId = id.parse().about(About::Upload)?;
     let length = hosted
         .store
-        .upload_status(&visit.located.name, id, &subject(visit.identity))
+        .upload_status(&visit.located.name, &id, &subject(visit.identity))
         .await
         .about(About::Upload)?;
     Ok(under_way(visit, StatusCode::NO_CONTENT, id, length))
@@ -129,7 +129,7 @@ pub(super) async fn cancel(
     let id: UploadId = id.parse().about(About::Upload)?;
     hosted
         .store
-        .cancel(&visit.located.name, id, &subject(visit.identity))
+        .cancel(&visit.located.name, &id, &subject(visit.identity))
         .await
         .about(About::Upload)?;
     Ok(Response::new(StatusCode::NO_CONTENT, Body::Empty))

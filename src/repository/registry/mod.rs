@@ -4,8 +4,12 @@
 //! relative to the part that is asked. Nobody above can tell hosted from proxied content.
 
 pub mod flight;
+pub mod group;
+pub mod hosted;
+mod memory;
 pub mod proxy;
 pub mod rules;
+pub mod view;
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -14,8 +18,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+pub use self::group::{RegistryGroup, ReservesNames};
+pub use self::hosted::HostedRegistryRepository;
 pub use self::proxy::ProxyRegistry;
 pub use self::rules::NameRules;
+pub use self::view::RegistryView;
 use super::{Artifact, Origin};
 use crate::error::Result;
 use crate::oci::{Descriptor, Digest, ManifestType, Reference, RepoName, Tag};

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::place::{Found, Place};
+use super::place::Place;
 use super::{RegistryStore, layout};
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::ByteStream;
 use crate::object::{Bucket, Existing, Stamp};
+use crate::store::files::blocking;
 
 /// A blob, or a manifest read as one.
 #[derive(Debug)]
@@ -48,6 +49,21 @@ impl BlobObject {
         format!("hosted/{}/{}", self.bucket.label(), self.content)
     }
 
+    /// The SHA-256 of its bytes.
+    pub fn content(&self) -> Digest {
+        self.content
+    }
+
+    /// Bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The error where the bucket does not have it although a repository shows it: damage, not absence.
+    pub fn lost(&self) -> Error {
+        super::links::lost(&self.content.into())
+    }
+
     /// The bytes from `offset` on. Errors: `NotFound` where they are gone.
     pub async fn open(&self, offset: u64) -> Result<ByteStream> {
         let key = layout::blob(&self.content);
@@ -70,15 +86,16 @@ impl RegistryStore {
         size: u64,
     ) -> Result<Option<BlobContent>> {
         match &self.place {
-            Place::Folder(_) => match self.place.find(&layout::blob(content)).await? {
-                Some(Found::File(file, stamp)) if stamp.size == size => {
-                    Ok(Some(BlobContent::File(file)))
+            Place::Folder(folder) => {
+                let (folder, key) = (Arc::clone(folder), layout::blob(content));
+                match blocking(move || folder.open_file(&key)).await? {
+                    Some((file, stamp)) if stamp.size == size => Ok(Some(BlobContent::File(file))),
+                    Some(_) => Err(damaged(content)),
+                    None => Ok(None),
                 }
-                Some(_) => Err(damaged(content)),
-                None => Ok(None),
-            },
+            }
             // No request before the bytes are wanted.
-            Place::Bucket(bucket, _) => Ok(Some(BlobContent::Object(BlobObject {
+            Place::Bucket(bucket) => Ok(Some(BlobContent::Object(BlobObject {
                 bucket: bucket.clone(),
                 content: *content,
                 size,
@@ -101,16 +118,16 @@ impl RegistryStore {
         Ok(Some(bytes))
     }
 
-    /// Stores the bytes of a manifest, which have this digest. Until a link is made they must be taken for unused: the caller
-    /// holds `sweeping`.
-    pub(super) async fn put_bytes(&self, content: &Digest, bytes: Bytes) -> Result<()> {
-        if !self.renew(content, bytes.len() as u64).await? {
+    /// Stores the bytes of a manifest, which have this digest. The caller holds `sweeping` until they are linked.
+    pub(super) async fn put_bytes(&self, content: &Digest, bytes: Bytes) -> Result<Presence> {
+        let mut presence = self.renew(content, bytes.len() as u64).await?;
+        if presence == Presence::Absent {
             let key = layout::blob(content);
             let written = self.place.write(&key, bytes.clone(), Existing::Refuse);
-            expect_new(written.await)?;
+            presence = of_new(written.await)?;
         }
         self.recent.put(*content, bytes);
-        Ok(())
+        Ok(presence)
     }
 
     /// Stores an upload: the first `length` bytes of the file at `path`, whose SHA-256 is `content`. See [`Place::publish`].
@@ -121,43 +138,56 @@ impl RegistryStore {
         path: &Path,
         length: u64,
     ) -> Result<()> {
-        if self.renew(content, length).await? {
-            return Ok(());
+        if self.renew(content, length).await? == Presence::Absent {
+            let key = layout::blob(content);
+            let published = self.place.publish(path, length, &key, Existing::Refuse);
+            of_new(published.await)?;
         }
-        let key = layout::blob(content);
-        let published = self.place.publish(path, length, &key, Existing::Refuse);
-        expect_new(published.await)
+        Ok(())
     }
 
     /// Whether the bytes are there. If they have been for long, notes that they are used again, so that sweeping spares them.
-    pub(super) async fn renew(&self, content: &Digest, size: u64) -> Result<bool> {
+    pub(super) async fn renew(&self, content: &Digest, size: u64) -> Result<Presence> {
         let key = layout::blob(content);
         let Some(stamp) = self.place.stat(&key).await? else {
-            return Ok(false);
+            return Ok(Presence::Absent);
         };
         if stamp.size != size {
             return Err(damaged(content));
         }
         if self.clock.since(stamp.modified) < YOUNG {
-            return Ok(true);
+            return Ok(Presence::Young);
         }
-        if let Some(touched) = self.place.touch(&key).await? {
-            return Ok(touched);
-        }
-        let mark = layout::blob_used(content);
-        self.place
-            .write(&mark, Bytes::new(), Existing::Replace)
-            .await?;
-        // It may have been swept before the mark was there.
-        Ok(self.place.stat(&key).await?.is_some())
+        let touched = match self.place.touch(&key).await? {
+            Some(touched) => touched,
+            None => {
+                let mark = layout::blob_used(content);
+                let marked = self.place.write(&mark, Bytes::new(), Existing::Replace);
+                marked.await.map(|_| true)?
+            }
+        };
+        Ok(match touched {
+            true => Presence::Old,
+            false => Presence::Absent,
+        })
     }
 }
 
+/// Whether some bytes are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Presence {
+    Absent,
+    /// For such a short time that they cannot be swept.
+    Young,
+    /// For so long that they may be swept at this very moment, by another process. Whoever links them looks again afterwards.
+    Old,
+}
+
 /// Somebody else having stored the same bytes meanwhile is as good.
-fn expect_new(written: Result<Stamp>) -> Result<()> {
+fn of_new(written: Result<Stamp>) -> Result<Presence> {
     match written {
-        Err(error) if error.kind() == ErrorKind::Conflict => Ok(()),
-        written => written.map(drop),
+        Err(error) if error.kind() == ErrorKind::Conflict => Ok(Presence::Young),
+        written => written.map(|_| Presence::Young),
     }
 }
 

@@ -64,17 +64,12 @@ impl Settings {
             config::OciAuth::Refresh(user, token) => Credentials::Refresh(user, token),
             config::OciAuth::Helper(program, renew) => Credentials::Helper(program, renew),
         });
-        let mut url = oci.url.clone();
-        if oci.prefix.is_some() {
-            // The path of the configured URL is what repositories lie below, not where the API lies.
-            url.set_path("");
-        }
         Self {
             credentials,
             token_realms: oci.token_realms.clone(),
             prefix: oci.prefix.clone(),
             max_manifest: usize::try_from(oci.max_manifest).unwrap_or(usize::MAX),
-            ..Self::new(url, client.clone())
+            ..Self::new(oci.url.clone(), client.clone())
         }
     }
 
