@@ -126,7 +126,7 @@ fn manifests_are_pushed_under_tags_and_digests() {
         .get(&format!("{REPOSITORY}/manifests/{long}"))
         .expect(200);
     assert_eq!(
-        (reply.header("docker-content-digest"), reply.body),
+        (reply.header("docker-content-digest"), reply.body.clone()),
         (Some(long.as_str()), text)
     );
 }
