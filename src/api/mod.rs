@@ -11,6 +11,7 @@ mod partial;
 mod route;
 mod service;
 mod template;
+pub mod token;
 mod web;
 
 use std::borrow::Cow;
