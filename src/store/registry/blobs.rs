@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -101,16 +100,16 @@ impl RegistryStore {
         Ok(Some(bytes))
     }
 
-    /// Stores the bytes of a manifest, which have this digest. Until a link is made they must be taken for unused: the caller
-    /// holds `sweeping`.
-    pub(super) async fn put_bytes(&self, content: &Digest, bytes: Bytes) -> Result<()> {
-        if !self.renew(content, bytes.len() as u64).await? {
+    /// Stores the bytes of a manifest, which have this digest. The caller holds `sweeping` until they are linked.
+    pub(super) async fn put_bytes(&self, content: &Digest, bytes: Bytes) -> Result<Presence> {
+        let mut presence = self.renew(content, bytes.len() as u64).await?;
+        if presence == Presence::Absent {
             let key = layout::blob(content);
             let written = self.place.write(&key, bytes.clone(), Existing::Refuse);
-            expect_new(written.await)?;
+            presence = of_new(written.await)?;
         }
         self.recent.put(*content, bytes);
-        Ok(())
+        Ok(presence)
     }
 
     /// Stores an upload: the first `length` bytes of the file at `path`, whose SHA-256 is `content`. See [`Place::publish`].
@@ -121,43 +120,61 @@ impl RegistryStore {
         path: &Path,
         length: u64,
     ) -> Result<()> {
-        if self.renew(content, length).await? {
-            return Ok(());
+        if self.renew(content, length).await? == Presence::Absent {
+            let key = layout::blob(content);
+            let published = self.place.publish(path, length, &key, Existing::Refuse);
+            of_new(published.await)?;
         }
-        let key = layout::blob(content);
-        let published = self.place.publish(path, length, &key, Existing::Refuse);
-        expect_new(published.await)
+        Ok(())
     }
 
     /// Whether the bytes are there. If they have been for long, notes that they are used again, so that sweeping spares them.
-    pub(super) async fn renew(&self, content: &Digest, size: u64) -> Result<bool> {
+    pub(super) async fn renew(&self, content: &Digest, size: u64) -> Result<Presence> {
         let key = layout::blob(content);
         let Some(stamp) = self.place.stat(&key).await? else {
-            return Ok(false);
+            return Ok(Presence::Absent);
         };
         if stamp.size != size {
             return Err(damaged(content));
         }
         if self.clock.since(stamp.modified) < YOUNG {
-            return Ok(true);
+            return Ok(Presence::Young);
         }
-        if let Some(touched) = self.place.touch(&key).await? {
-            return Ok(touched);
+        let touched = match self.place.touch(&key).await? {
+            Some(touched) => touched,
+            None => {
+                let mark = layout::blob_used(content);
+                let marked = self.place.write(&mark, Bytes::new(), Existing::Replace);
+                marked.await.map(|_| true)?
+            }
+        };
+        if touched {
+            // Whoever removes old bytes says so first, and may have been done before the time was new.
+            self.spared(content).await?;
         }
-        let mark = layout::blob_used(content);
-        self.place
-            .write(&mark, Bytes::new(), Existing::Replace)
-            .await?;
-        // It may have been swept before the mark was there.
-        Ok(self.place.stat(&key).await?.is_some())
+        let is_there = touched && self.place.stat(&key).await?.is_some();
+        Ok(match is_there {
+            true => Presence::Old,
+            false => Presence::Absent,
+        })
     }
 }
 
+/// Whether some bytes are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Presence {
+    Absent,
+    /// For such a short time that they cannot be swept.
+    Young,
+    /// For so long that they may be swept at this very moment, by another process. Whoever links them looks again afterwards.
+    Old,
+}
+
 /// Somebody else having stored the same bytes meanwhile is as good.
-fn expect_new(written: Result<Stamp>) -> Result<()> {
+fn of_new(written: Result<Stamp>) -> Result<Presence> {
     match written {
-        Err(error) if error.kind() == ErrorKind::Conflict => Ok(()),
-        written => written.map(drop),
+        Err(error) if error.kind() == ErrorKind::Conflict => Ok(Presence::Young),
+        written => written.map(|_| Presence::Young),
     }
 }
 

@@ -6,11 +6,22 @@
 //! while, and a look-up that misses looks into the place before it says so. See [`layout`] for what lies where.
 
 mod blobs;
+mod catalog;
+mod collect;
+mod doom;
 mod folder;
 mod layout;
+mod links;
+mod manifests;
+mod marks;
 mod place;
+mod quota;
 mod recent;
-mod stub;
+mod referrers;
+mod remove;
+mod repo;
+mod repos;
+mod tags;
 mod uploads;
 
 use std::collections::HashMap;
@@ -19,7 +30,9 @@ use std::time::Duration;
 
 use self::folder::Folder;
 use self::place::Place;
+use self::quota::Ledger;
 use self::recent::Recent;
+use self::repos::Repos;
 use super::hosted::Parts;
 use super::scratch::Scratches;
 use crate::clock::Clock;
@@ -29,15 +42,18 @@ use crate::names::TenantPath;
 use crate::store::files::blocking;
 
 pub use self::blobs::{BlobContent, BlobObject, StoredBlob};
-pub use self::stub::*;
+pub use self::collect::{Broken, Collected, Rules, Step, Tally, TenantShare};
+pub use self::links::{Mounted, Received};
+pub use self::manifests::{Pushed, StoredManifest, Target};
+pub use self::quota::Usage;
 pub use self::uploads::{Bound, Owner, Random, Room, Stored, UploadId, Uploads};
 
 /// One place that holds the hosted registries of all tenants. One per process and place: writers of one repository exclude each
 /// other only within it.
 #[derive(Debug)]
 pub struct RegistryStore {
-    pub(super) place: Place,
-    pub(super) clock: Clock,
+    place: Place,
+    clock: Clock,
     /// How long what is known is believed; `None`: for ever.
     trust: Option<Duration>,
     recent: Recent,
@@ -46,15 +62,17 @@ pub struct RegistryStore {
     /// Tenants that somebody holds.
     tenants: Mutex<HashMap<TenantPath, Weak<Tenant>>>,
     /// Shared by whoever makes links to bytes that are there, held alone by whoever removes bytes without links.
-    pub(super) sweeping: Arc<tokio::sync::RwLock<()>>,
+    sweeping: Arc<tokio::sync::RwLock<()>>,
 }
 
 /// What is known of one tenant, whatever its settings are now.
 #[derive(Debug)]
 pub(super) struct Tenant {
-    pub(super) path: TenantPath,
+    path: TenantPath,
     /// The tenant in keys.
-    pub(super) segment: String,
+    segment: String,
+    repos: Repos,
+    ledger: tokio::sync::Mutex<Ledger>,
 }
 
 /// One tenant's hosted registry.
@@ -62,9 +80,9 @@ pub(super) struct Tenant {
 /// Whatever changes something runs to its end once it has begun, also if the caller goes away.
 #[derive(Debug)]
 pub struct HostedRegistry {
-    pub(super) store: Arc<RegistryStore>,
-    pub(super) tenant: Arc<Tenant>,
-    pub(super) settings: config::HostedRegistry,
+    store: Arc<RegistryStore>,
+    tenant: Arc<Tenant>,
+    settings: config::HostedRegistry,
     deletes: bool,
 }
 
@@ -122,6 +140,8 @@ impl RegistryStore {
             let made = Arc::new(Tenant {
                 path: tenant.clone(),
                 segment: layout::tenant_segment(tenant),
+                repos: Repos::default(),
+                ledger: tokio::sync::Mutex::default(),
             });
             tenants.insert(tenant.clone(), Arc::downgrade(&made));
             made

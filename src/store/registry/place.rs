@@ -63,6 +63,14 @@ impl Place {
         }
     }
 
+    /// Whether nothing lies directly in the folder `key`.
+    pub(super) async fn is_empty(&self, key: &str) -> Result<bool> {
+        match self {
+            Self::Folder(_) => Ok(self.list(key).await?.is_empty()),
+            Self::Bucket(bucket, _) => Ok(bucket.list(key).try_next().await?.is_none()),
+        }
+    }
+
     /// What is known of an object without reading it.
     pub(super) async fn stat(&self, key: &str) -> Result<Option<Stamp>> {
         match self {
