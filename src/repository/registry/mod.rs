@@ -3,6 +3,8 @@
 //! Every one answers the same questions ([`RegistryRepository`]); writes exist only on the store itself. A name is the client's,
 //! relative to the part that is asked. Nobody above can tell hosted from proxied content.
 
+pub mod hosted;
+
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;

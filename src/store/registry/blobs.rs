@@ -2,16 +2,18 @@
 
 use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::place::{Found, Place};
+use super::place::Place;
 use super::{RegistryStore, layout};
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::ByteStream;
 use crate::object::{Bucket, Existing, Stamp};
+use crate::store::files::blocking;
 
 /// A blob, or a manifest read as one.
 #[derive(Debug)]
@@ -47,6 +49,21 @@ impl BlobObject {
         format!("hosted/{}/{}", self.bucket.label(), self.content)
     }
 
+    /// The SHA-256 of its bytes.
+    pub fn content(&self) -> Digest {
+        self.content
+    }
+
+    /// Bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The error where the bucket does not have it although a repository shows it: damage, not absence.
+    pub fn lost(&self) -> Error {
+        super::links::lost(&self.content.into())
+    }
+
     /// The bytes from `offset` on. Errors: `NotFound` where they are gone.
     pub async fn open(&self, offset: u64) -> Result<ByteStream> {
         let key = layout::blob(&self.content);
@@ -69,15 +86,16 @@ impl RegistryStore {
         size: u64,
     ) -> Result<Option<BlobContent>> {
         match &self.place {
-            Place::Folder(_) => match self.place.find(&layout::blob(content)).await? {
-                Some(Found::File(file, stamp)) if stamp.size == size => {
-                    Ok(Some(BlobContent::File(file)))
+            Place::Folder(folder) => {
+                let (folder, key) = (Arc::clone(folder), layout::blob(content));
+                match blocking(move || folder.open_file(&key)).await? {
+                    Some((file, stamp)) if stamp.size == size => Ok(Some(BlobContent::File(file))),
+                    Some(_) => Err(damaged(content)),
+                    None => Ok(None),
                 }
-                Some(_) => Err(damaged(content)),
-                None => Ok(None),
-            },
+            }
             // No request before the bytes are wanted.
-            Place::Bucket(bucket, _) => Ok(Some(BlobContent::Object(BlobObject {
+            Place::Bucket(bucket) => Ok(Some(BlobContent::Object(BlobObject {
                 bucket: bucket.clone(),
                 content: *content,
                 size,

@@ -22,7 +22,7 @@ pub(super) struct Folder {
     root: PathBuf,
     /// The file system that it is on, once it was seen.
     device: OnceLock<u64>,
-    pub(super) scratches: Scratches,
+    scratches: Scratches,
     clock: Clock,
 }
 

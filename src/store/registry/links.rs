@@ -14,7 +14,7 @@ use super::repo::{Mark, Repo};
 use super::tags::PARALLEL;
 use super::{HostedRegistry, layout};
 use crate::digest;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::object::Existing;
 use crate::oci::{Digest, ManifestType, RepoName};
 
@@ -124,6 +124,11 @@ impl HostedRegistry {
         Err(lost(digest))
     }
 
+    /// Whether it is known without asking anybody that a repository shows this digest. In memory.
+    pub fn remembers(&self, name: &RepoName, digest: &Digest) -> bool {
+        self.repo(name).remembers(digest)
+    }
+
     /// Forgets what is known of a digest, so that the next question looks into the place.
     pub fn look_again(&self, name: &RepoName, digest: &Digest) {
         self.repo(name).change(|state| state.forget(digest));
@@ -143,6 +148,35 @@ impl HostedRegistry {
             }
             let link = Link::new(blob.content, blob.size, None, this.store.clock.now());
             this.add_link(&repo, blob.digest, link, presence).await
+        })
+        .await
+    }
+
+    /// Stores a small blob that is in memory, and shows it. Errors: `DigestMismatch`, `TooLarge`, `QuotaExceeded`.
+    pub async fn put_blob(
+        self: &Arc<Self>,
+        name: &RepoName,
+        digest: Digest,
+        bytes: Bytes,
+    ) -> Result<()> {
+        let size = bytes.len() as u64;
+        if size > self.settings.max_blob {
+            let most = self.settings.max_blob;
+            let message = format!("the blob has {size} bytes; at most {most} are taken");
+            return Err(Error::new(ErrorKind::TooLarge, message));
+        }
+        if !digest.names(&bytes) {
+            let message = format!("the blob does not have the digest `{digest}`");
+            return Err(Error::new(ErrorKind::DigestMismatch, message));
+        }
+        let (this, repo) = (Arc::clone(self), self.repo(name));
+        detached(async move {
+            let _writer = repo.writer.lock().await;
+            let _spared = this.store.sweeping.read().await;
+            let content = digest::Digest::of(&bytes);
+            let presence = this.store.put_bytes(&content, bytes).await?;
+            let link = Link::new(content, size, None, this.store.clock.now());
+            this.add_link(&repo, digest, link, presence).await
         })
         .await
     }

@@ -34,7 +34,6 @@ use self::quota::Ledger;
 use self::recent::Recent;
 use self::repos::Repos;
 use super::hosted::Parts;
-use super::scratch::Scratches;
 use crate::clock::Clock;
 use crate::config;
 use crate::error::Result;
@@ -87,9 +86,9 @@ pub struct HostedRegistry {
 }
 
 impl RegistryStore {
-    /// Opens the place of `store`. Makes nothing there, asks a bucket for nothing.
+    /// Opens the place of `store`. Makes nothing there, asks a bucket for nothing. Must be called inside the runtime that uses it.
     ///
-    /// `parts.state_dir` is as for charts; uploads to a bucket are spooled beside it.
+    /// `parts.state_dir` is as for charts; uploads to a bucket are spooled in `uploads` beside the folder around it.
     pub async fn open(store: &config::Store, parts: Parts<'_>) -> Result<Arc<Self>> {
         let clock = parts.clock;
         let (place, trust, spool) = match &store.place {
@@ -102,14 +101,8 @@ impl RegistryStore {
             }
             config::Place::Objects(objects) => {
                 let bucket = parts.places.bucket(objects, parts.clients, &clock)?;
-                let spool = parts.state_dir.with_file_name("pushes");
-                let scratches = blocking(move || Ok(Scratches::open(spool))).await?;
                 let spool = uploads::folder(&parts.state_dir, objects);
-                (
-                    Place::Bucket(bucket, Arc::new(scratches)),
-                    store.refresh,
-                    spool,
-                )
+                (Place::Bucket(bucket), store.refresh, spool)
             }
         };
         let uploads = uploads::open(spool, clock.clone()).await?;

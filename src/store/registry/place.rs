@@ -14,39 +14,15 @@ use super::folder::{Folder, too_large};
 use crate::error::Result;
 use crate::object::{Bucket, Content, Existing, Object, Stamp};
 use crate::store::files::{blocking, cannot_store};
-use crate::store::scratch::{Scratch, Scratches};
 
 /// Where the registry lies. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) enum Place {
     Folder(Arc<Folder>),
-    /// Uploads are spooled on the local disk.
-    Bucket(Bucket, Arc<Scratches>),
-}
-
-/// A stored object, to be read.
-#[derive(Debug)]
-pub(super) enum Found {
-    /// In this open file.
-    File(File, Stamp),
-    /// In the bucket.
-    Object(Stamp),
+    Bucket(Bucket),
 }
 
 impl Place {
-    /// A new, locked file that nobody sees, on the file system from which [`Place::publish`] takes files. Dropping it removes it.
-    pub(super) async fn scratch(&self) -> Result<Scratch> {
-        let this = self.clone();
-        blocking(move || {
-            let scratches = match &this {
-                Self::Folder(folder) => &folder.scratches,
-                Self::Bucket(_, scratches) => scratches,
-            };
-            scratches.file().map_err(cannot_store)
-        })
-        .await
-    }
-
     /// Whether others may change it while nobody here looks, and asking costs a round trip.
     pub(super) fn is_remote(&self) -> bool {
         matches!(self, Self::Bucket(..))
@@ -59,7 +35,7 @@ impl Place {
                 let (folder, key) = (Arc::clone(folder), key.to_owned());
                 blocking(move || folder.list(&key)).await
             }
-            Self::Bucket(bucket, _) => bucket.list(key).try_concat().await,
+            Self::Bucket(bucket) => bucket.list(key).try_concat().await,
         }
     }
 
@@ -67,7 +43,7 @@ impl Place {
     pub(super) async fn is_empty(&self, key: &str) -> Result<bool> {
         match self {
             Self::Folder(_) => Ok(self.list(key).await?.is_empty()),
-            Self::Bucket(bucket, _) => Ok(bucket.list(key).try_next().await?.is_none()),
+            Self::Bucket(bucket) => Ok(bucket.list(key).try_next().await?.is_none()),
         }
     }
 
@@ -78,19 +54,7 @@ impl Place {
                 let (folder, key) = (Arc::clone(folder), key.to_owned());
                 blocking(move || folder.stat(&key)).await
             }
-            Self::Bucket(bucket, _) => bucket.stat(key).await,
-        }
-    }
-
-    /// Finds an object, to be read by the caller: a folder's file is open then.
-    pub(super) async fn find(&self, key: &str) -> Result<Option<Found>> {
-        match self {
-            Self::Folder(folder) => {
-                let (folder, key) = (Arc::clone(folder), key.to_owned());
-                let opened = blocking(move || folder.open_file(&key)).await?;
-                Ok(opened.map(|(file, stamp)| Found::File(file, stamp)))
-            }
-            Self::Bucket(bucket, _) => Ok(bucket.stat(key).await?.map(Found::Object)),
+            Self::Bucket(bucket) => bucket.stat(key).await,
         }
     }
 
@@ -102,7 +66,7 @@ impl Place {
                 let read = blocking(move || folder.read(&key, most)).await?;
                 Ok(read.map(|(bytes, stamp)| (bytes.into(), stamp)))
             }
-            Self::Bucket(bucket, _) => {
+            Self::Bucket(bucket) => {
                 let Some(mut opened) = bucket.read(key, None).await? else {
                     return Ok(None);
                 };
@@ -125,11 +89,11 @@ impl Place {
                 let (folder, key) = (Arc::clone(folder), key.to_owned());
                 blocking(move || folder.write(&key, &bytes, existing)).await
             }
-            Self::Bucket(bucket, _) => bucket.write(key, Content::Bytes(bytes), existing).await,
+            Self::Bucket(bucket) => bucket.write(key, Content::Bytes(bytes), existing).await,
         }
     }
 
-    /// Stores the first `length` bytes of a file that is complete and on the file system of [`Place::scratch`]. In a folder the
+    /// Stores the first `length` bytes of a file that is complete, and on the same file system as a folder, where the
     /// file itself gets the new name, and must not be longer. Errors: as [`Place::write`].
     pub(super) async fn publish(
         &self,
@@ -148,7 +112,7 @@ impl Place {
                 })
                 .await
             }
-            Self::Bucket(bucket, _) => {
+            Self::Bucket(bucket) => {
                 let file = blocking(move || File::open(&path).map_err(cannot_store)).await?;
                 bucket
                     .write(key, Content::File(file, length), existing)
@@ -175,7 +139,7 @@ impl Place {
                 let (folder, key) = (Arc::clone(folder), key.to_owned());
                 blocking(move || folder.remove(&key).map(drop)).await
             }
-            Self::Bucket(bucket, _) => bucket.remove(key).await,
+            Self::Bucket(bucket) => bucket.remove(key).await,
         }
     }
 }

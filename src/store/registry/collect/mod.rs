@@ -159,3 +159,6 @@ const MIN_GRACE: Duration = Duration::from_hours(2);
 /// How old a link to a blob must be that no manifest needs: a client pushes blobs one after the other, each upload may take 24 h,
 /// and the manifest comes last.
 const LINK_GRACE: Duration = Duration::from_hours(26);
+
+#[cfg(test)]
+mod tests;
