@@ -164,3 +164,6 @@ impl HostedRegistry {
 const FOLDER_TRUST: Duration = Duration::from_secs(1);
 /// How much memory manifests may take that were asked for recently.
 const RECENT_BYTES: usize = 32 << 20;
+
+#[cfg(test)]
+mod crash_tests;
