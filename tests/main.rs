@@ -18,6 +18,8 @@ mod crash;
 mod gateway_buckets;
 /// Upstreams that fail in every way, seen from the gateway's clients and its operator.
 mod gateway_faults;
+/// Hosted registries: one behaviour suite for folders and buckets, replicas, and reading through the cache.
+mod hosted_registry;
 /// ChartMuseum's cases, its clients, and the way back to it.
 mod museum;
 /// The ChartMuseum API of native tenants: merged with upstreams, at any depth.
