@@ -46,5 +46,7 @@ mod storage;
 mod tenants;
 /// The direction of imports, homes of building blocks, and what no text may say.
 mod tidy;
+/// Tokens of registry clients: every form of asking for one, live rules, realms, tokens of others.
+mod token;
 /// What comes from upstreams, and every way in which it can go wrong.
 mod upstream;
