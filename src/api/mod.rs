@@ -8,6 +8,7 @@ mod cors;
 mod error;
 mod museum;
 mod partial;
+mod registry;
 mod route;
 mod service;
 mod template;
