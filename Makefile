@@ -29,7 +29,7 @@ tools: $(TOOLS)/helm-$(HELM3)/helm $(TOOLS)/helm-$(HELM4)/helm \
 		$(TOOLS)/crane-$(CRANE)/crane $(TOOLS)/distribution-$(DISTRIBUTION)/registry $(TOOLS)/oras-$(ORAS)/oras \
 		$(TOOLS)/minio/.$(MINIO) $(TOOLS)/fake-gcs-server/.$(FAKE_GCS) $(TOOLS)/azurite/.$(AZURITE) \
 		$(TOOLS)/cm-push/.$(CM_PUSH) $(TOOLS)/chartmuseum-$(CHARTMUSEUM)/chartmuseum
-	@tests/install-servers redis-server etcd
+	@tests/install-servers redis-server etcd skopeo podman buildah containerd dockerd
 	@ln -sfn helm-$(HELM3) $(TOOLS)/helm3
 	@ln -sfn helm-$(HELM4) $(TOOLS)/helm4
 	@ln -sfn crane-$(CRANE) $(TOOLS)/crane

@@ -34,6 +34,8 @@ mod objects;
 mod oracle;
 /// Commands and exit codes, reload, drain and hand-over.
 mod process;
+/// Real clients of registries: push, pull, copy, list, attach, log in, by every way in.
+mod registry_clients;
 /// The client of upstream registries against every kind of registry and every fault.
 mod registries;
 /// Requests that no decent client sends.
