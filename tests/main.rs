@@ -12,6 +12,8 @@ mod charts;
 mod clients;
 /// The files in `config/`, and what a wrong file is told.
 mod configs;
+/// The distribution specification row by row, and the official suite where it can be had.
+mod conformance;
 /// kill -9 at random moments during uploads and fills.
 mod crash;
 /// Buckets as upstreams: a real MinIO with real helm, and faults, through the whole program.

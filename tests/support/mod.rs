@@ -10,6 +10,7 @@ pub(crate) mod gateway;
 pub(crate) mod http;
 pub(crate) mod image;
 pub(crate) mod port;
+pub(crate) mod registries;
 pub(crate) mod stores;
 pub(crate) mod tools;
 
