@@ -1,7 +1,7 @@
 //! Upload sessions: pieces, streams, mounts, what comes out of order, and the end of it.
 
 use super::blobs::{come_and_gone, content, pushed};
-use super::subject::{Algorithm, Checked, Must as _, Repository, ensure};
+use super::subject::{Algorithm, Checked, Must as _, Repository};
 use crate::support::http::{Call, Reply};
 
 /// One PATCH with a range, then PUT without bytes.

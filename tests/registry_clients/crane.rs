@@ -66,6 +66,10 @@ pub(crate) fn read(place: &Place, clients: &Clients) {
     let arm = place.image("crane/app", "all");
     let config = clients.ok(CRANE, &["config", "--platform=linux/arm64", &arm]);
     assert!(config.contains(r#""architecture":"arm64""#), "{config}");
+}
+
+/// What is not there.
+pub(crate) fn missing(place: &Place, clients: &Clients) {
     let missing = place.image("crane/app", "no-such-tag");
     let error = clients.fails(CRANE, &["manifest", &missing]);
     assert!(error.contains("MANIFEST_UNKNOWN"), "{error}");

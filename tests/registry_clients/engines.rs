@@ -38,6 +38,11 @@ pub(crate) fn read(program: Program, place: &Place, clients: &Clients, digest: &
         // No other copy may spare it the way.
         clients.ok(program, &["rmi", "--all", "--force"]);
     }
+}
+
+/// What is not there.
+pub(crate) fn missing(program: Program, place: &Place, clients: &Clients) {
+    let name = repository(program);
     let missing = place.image(&name, "no-such-tag");
     let error = clients.fails(program, &["pull", &missing]);
     assert!(error.contains("manifest unknown"), "{error}");

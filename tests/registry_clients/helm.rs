@@ -80,7 +80,11 @@ pub(crate) fn read(program: Program, place: &Place, clients: &Clients) {
     );
     let bytes = std::fs::read(umbrella.join("charts/app-1.2.0.tgz")).expect("a package");
     assert_eq!(bytes, self::app("1.2.0"));
+}
 
+/// What is not there.
+pub(crate) fn missing(program: Program, place: &Place, clients: &Clients) {
+    let app = format!("oci://{}/app", place.repository(&folder(program)));
     let error = clients.fails(program, &["pull", "--plain-http", &app, "--version=9.9.9"]);
     assert!(error.contains("not found"), "{error}");
 }

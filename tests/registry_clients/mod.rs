@@ -8,9 +8,12 @@ mod crane;
 mod docker;
 mod engines;
 mod helm;
+mod hosted;
 mod oras;
 mod place;
+mod pull_through;
 mod reference;
+mod schemes;
 mod skopeo;
 
 pub(crate) use self::place::Place;

@@ -22,6 +22,7 @@ fn crane_works_with_the_reference_registry() {
     };
     crane::push(&place, &clients);
     crane::read(&place, &clients);
+    crane::missing(&place, &clients);
     crane::remove(&place, &clients);
     assert_eq!(
         crane::catalog(&place, &clients),
@@ -53,6 +54,7 @@ fn skopeo_works_with_the_reference_registry() {
     clients.plain_http(&[&place.address]);
     skopeo::push(&place, &clients);
     skopeo::read(&place, &clients);
+    skopeo::missing(&place, &clients);
     skopeo::remove(&place, &clients);
 }
 
@@ -69,6 +71,7 @@ fn podman_and_buildah_work_with_the_reference_registry() {
         engines::push(program, &place, &clients);
         let digest = place.digest(&engines::repository(program), "1.0");
         engines::read(program, &place, &clients, &digest);
+        engines::missing(program, &place, &clients);
     }
 }
 
@@ -83,6 +86,7 @@ fn helm_works_with_the_reference_registry() {
         };
         helm::push(program, &place, &clients);
         helm::read(program, &place, &clients);
+        helm::missing(program, &place, &clients);
     }
 }
 

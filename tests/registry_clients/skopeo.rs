@@ -88,6 +88,11 @@ pub(crate) fn read(place: &Place, clients: &Clients) {
     let bytes = std::fs::read(clients.home().join(file)).expect("a layer");
     assert_eq!(bytes, one.blobs[1]);
     clients.ok(SKOPEO, &["copy", &at("docker"), "dir:copy"]);
+}
+
+/// What is not there.
+pub(crate) fn missing(place: &Place, clients: &Clients) {
+    let at = |tag: &str| format!("docker://{}", place.image("skopeo/app", tag));
     let error = clients.fails(SKOPEO, &["inspect", &at("no-such-tag")]);
     assert!(error.contains("manifest unknown"), "{error}");
 }
