@@ -38,6 +38,8 @@ mod oracle;
 mod process;
 /// Real clients of registries: push, pull, copy, list, attach, log in, by every way in.
 mod registry_clients;
+/// Upstream registries of every kind and with every fault, through the whole program; isolation.
+mod registry_faults;
 /// The client of upstream registries against every kind of registry and every fault.
 mod registries;
 /// Requests that no decent client sends.
