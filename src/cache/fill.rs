@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::Cache;
 use super::disk::Disk;
@@ -207,11 +208,20 @@ impl Leader {
     ) -> Result<Option<Bytes>> {
         let length = pull.length();
         let disk = &self.cache.disk;
+        let mut last_read = Instant::now();
         let mut chunk = Some(head).filter(|head| !head.is_empty());
         if chunk.is_none() {
             chunk = pull.batch(BATCH).await?;
         }
         while let Some(bytes) = chunk {
+            if self.lead.is_read() {
+                last_read = Instant::now();
+            } else if self.is_hopeless(last_read, length, spool.length()) && self.lead.give_up() {
+                return Err(Error::unavailable(format!(
+                    "nobody waits for `{}` any more",
+                    self.request().name
+                )));
+            }
             // A file that cannot become an object must not push out others first.
             let fits = length.is_none_or(|length| length <= disk.capacity());
             let create = fits.then(|| Arc::clone(disk));
@@ -232,6 +242,13 @@ impl Leader {
             chunk = pull.batch(BATCH).await?;
         }
         Ok(None)
+    }
+
+    /// Whether a transfer that nobody has read since `last_read` costs more than it is worth.
+    fn is_hopeless(&self, last_read: Instant, length: Option<u64>, arrived: u64) -> bool {
+        let patience = &self.cache.patience;
+        length.is_some_and(|length| length > patience.above && arrived < length / 2)
+            && last_read.elapsed() >= patience.period
     }
 
     async fn finish_long(&self, spool: &mut Spool) -> Result<()> {
@@ -292,6 +309,24 @@ impl Leader {
     }
 }
 
+/// When a transfer is given up that nobody reads: others are for those who come later.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// Nobody has read for so long.
+    pub(crate) period: Duration,
+    /// It is longer than this, in bytes, and less than half of it has come.
+    pub(crate) above: u64,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            period: Duration::from_secs(30),
+            above: 256 << 20,
+        }
+    }
+}
+
 /// The file of a long object and the hash of what is in it.
 #[derive(Debug, Default)]
 struct Spool {
@@ -317,6 +352,10 @@ impl Spool {
     /// Removes the file.
     async fn discard(self) {
         let _ = tokio::task::spawn_blocking(move || self.temporary.map(Temporary::discard)).await;
+    }
+
+    fn length(&self) -> u64 {
+        self.temporary.as_ref().map_or(0, Temporary::length)
     }
 
     fn append_now(&mut self, disk: Option<Arc<Disk>>, bytes: &[u8]) -> io::Result<()> {

@@ -38,7 +38,7 @@ use bytes::Bytes;
 
 use self::disk::Disk;
 pub use self::fill::{FillRequest, FillSource};
-use self::fill::{Leader, Promise};
+use self::fill::{Leader, Patience, Promise};
 use self::folder::Folder;
 use self::follow::Follower;
 use self::ledger::{Change, Ledger};
@@ -77,6 +77,7 @@ pub struct Cache {
     folder: Arc<Folder>,
     metrics: Arc<Metrics>,
     clock: Clock,
+    patience: Patience,
 }
 
 impl Cache {
@@ -156,6 +157,7 @@ impl Cache {
                 folder,
                 metrics,
                 clock,
+                patience: Patience::default(),
             }))
         };
         tokio::task::spawn_blocking(open)
@@ -170,6 +172,14 @@ impl Cache {
             None => self.get_remote(digest).await?,
         };
         Some(Object::held(*digest, held, Status::Hit, true))
+    }
+
+    /// As [`Cache::get`], for somebody who knows no more than the digest: only what came with [`Sharing::Sharers`].
+    pub async fn get_shared(&self, digest: &Digest) -> Option<Object> {
+        match self.links.is_shared(digest) {
+            true => self.get(digest).await,
+            false => None,
+        }
     }
 
     /// The object that `request` names: a copy from any tier, else one upstream transfer for all who ask at the same time.
@@ -190,20 +200,20 @@ impl Cache {
         let promise = Arc::new(Promise { request, source });
         let mut sharing = promise.request.sharing;
         loop {
-            let (state, other) = match self.running.enter(&promise.request, sharing) {
-                Place::Lead(lead, state) => {
+            let (state, reader, other) = match self.running.enter(&promise.request, sharing) {
+                Place::Lead(lead, state, reader) => {
                     let leader = Leader {
                         lead,
                         cache: Arc::clone(self),
                         promise: Arc::clone(&promise),
                     };
                     tokio::spawn(leader.run());
-                    (state, false)
+                    (state, reader, false)
                 }
-                Place::Follow(state) => (state, false),
-                Place::FollowOther(state) => (state, true),
+                Place::Follow(state, reader) => (state, reader, false),
+                Place::FollowOther(state, reader) => (state, reader, true),
             };
-            let mut follower = Follower::new(state, Arc::clone(&what));
+            let mut follower = Follower::new(state, reader, Arc::clone(&what));
             match follower.wait(0).await {
                 Ok(state) => return lookup::object(&promise, state, follower),
                 // Another upstream's failure says nothing about this one.

@@ -97,7 +97,7 @@ impl Gateway {
         previous: Option<&Self>,
         progress: &Progress,
     ) -> Result<Arc<Self>> {
-        let authenticator = Authenticator::open(&config.auth, &shared.clock)?;
+        let authenticator = Authenticator::build(&config, &shared.clock)?;
         let mut upstreams = BTreeMap::new();
         for (name, upstream) in &config.upstreams {
             if matches!(upstream.source, config::Source::Oci(_)) {
@@ -249,6 +249,11 @@ impl Gateway {
             }
         }
         Ok(())
+    }
+
+    /// Who can be somebody, for what only registries need.
+    pub fn authenticator(&self) -> &Authenticator {
+        &self.authenticator
     }
 
     /// Who sends the request; see [`Authenticator::authenticate`].
