@@ -351,9 +351,6 @@ impl Gateway {
         self.upstreams
             .values()
             .for_each(|upstream| upstream.observe());
-        self.registries
-            .upstreams()
-            .for_each(|upstream| upstream.observe());
         let gauges: Vec<_> = self
             .open_tenants()
             .iter()
