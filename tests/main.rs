@@ -12,6 +12,8 @@ mod charts;
 mod clients;
 /// The files in `config/`, and what a wrong file is told.
 mod configs;
+/// The distribution specification row by row, and the official suite where it can be had.
+mod conformance;
 /// kill -9 at random moments during uploads and fills.
 mod crash;
 /// Buckets as upstreams: a real MinIO with real helm, and faults, through the whole program.
@@ -36,6 +38,10 @@ mod objects;
 mod oracle;
 /// Commands and exit codes, reload, drain and hand-over.
 mod process;
+/// Real clients of registries: push, pull, copy, list, attach, log in, by every way in.
+mod registry_clients;
+/// Upstream registries of every kind and with every fault, through the whole program; isolation.
+mod registry_faults;
 /// The client of upstream registries against every kind of registry and every fault.
 mod registries;
 /// What a configuration says about registries, and what a wrong one is told.
@@ -52,5 +58,7 @@ mod storage;
 mod tenants;
 /// The direction of imports, homes of building blocks, and what no text may say.
 mod tidy;
+/// Tokens of registry clients: every form of asking for one, live rules, realms, tokens of others.
+mod token;
 /// What comes from upstreams, and every way in which it can go wrong.
 mod upstream;

@@ -378,3 +378,7 @@ fn no_tenant(name: &str) -> Error {
 fn no_base(base: &str) -> Error {
     Error::not_found(format!("no registry is served below `/{base:.200}`"))
 }
+
+#[cfg(test)]
+#[path = "locate_tests.rs"]
+mod tests;

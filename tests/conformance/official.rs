@@ -1,0 +1,159 @@
+//! The official suite: its own program, its own verdict.
+//!
+//! No package registry has it, so it is built from a checkout: `make conformance SOURCE=<opencontainers/distribution-spec>`. Where it is not there,
+//! these tests are listed as ignored, not as passed.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::json;
+
+use crate::registry_clients::Place;
+use crate::support::clients::{Clients, Program};
+use crate::support::distribution::Distribution;
+use crate::support::gateway::Gateway;
+use crate::support::image::Image;
+use crate::support::registries::{hosted, mirror, oci};
+use crate::support::tools;
+
+/// What the suite says in the end.
+struct Verdict {
+    passed: usize,
+    /// Everything that is neither passed nor switched off by the version or mode of the run, a line each.
+    others: String,
+}
+
+/// Runs the suite with these variables in its environment.
+fn run(address: &str, settings: &[(&str, &str)]) -> Verdict {
+    let program = tools::find("oci-conformance/conformance");
+    let program = program.expect("the suite: make conformance SOURCE=<checkout>");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let output = Command::new(program)
+        .current_dir(folder.path())
+        .env("OCI_REGISTRY", address)
+        .env("OCI_TLS", "disabled")
+        .env("OCI_RESULTS_DIR", folder.path())
+        .envs(settings.iter().copied())
+        .output()
+        .expect("running the suite");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let verdict = read(&folder.path().join("junit.xml"));
+    assert!(
+        text.contains("OCI Conformance Result: Pass") || !verdict.others.is_empty(),
+        "no verdict: {text}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    verdict
+}
+
+/// Reads `junit.xml`: one `testcase` for each thing that was tried, with `status`.
+fn read(file: &Path) -> Verdict {
+    let text = std::fs::read_to_string(file).expect("the suite writes junit.xml");
+    let mut verdict = Verdict {
+        passed: 0,
+        others: String::new(),
+    };
+    for case in text.split("<testcase ").skip(1) {
+        let (head, rest) = case.split_once('>').expect("an element");
+        match attribute(head, "status") {
+            "passed" => verdict.passed += 1,
+            "disabled" => {}
+            status => {
+                let name = attribute(head, "name");
+                let why: String = rest.chars().take(400).collect();
+                writeln!(verdict.others, "{status}: {name}: {why}").expect("memory");
+            }
+        }
+    }
+    verdict
+}
+
+fn attribute<'a>(head: &'a str, name: &str) -> &'a str {
+    let start = format!("{name}=\"");
+    let rest = head.split_once(&start).map_or("", |(_, rest)| rest);
+    rest.split('"').next().unwrap_or_default()
+}
+
+#[track_caller]
+fn assert_perfect(verdict: &Verdict, at_least: usize) {
+    assert!(verdict.others.is_empty(), "{}", verdict.others);
+    assert!(verdict.passed >= at_least, "only {} checks", verdict.passed);
+}
+
+#[test]
+#[ignore = "needs the official suite: make conformance SOURCE=<checkout of opencontainers/distribution-spec>"]
+fn the_hosted_registry_passes_the_official_suite() {
+    let gateway = Gateway::start(json!({"tenants": {"acme": hosted(), "acme/other": hosted()}}));
+    for (version, at_least) in [("1.0", 700), ("1.1", 800), ("dev", 900)] {
+        // The second repository is in another tenant the second time: mounts reach across.
+        for other in ["acme/conf/b", "acme/other/conf/b"] {
+            let verdict = run(
+                &gateway.http.to_string(),
+                &[
+                    ("OCI_VERSION", version),
+                    ("OCI_REPO1", "acme/conf/a"),
+                    ("OCI_REPO2", other),
+                ],
+            );
+            assert_perfect(&verdict, at_least);
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs the official suite: make conformance SOURCE=<checkout of opencontainers/distribution-spec>"]
+fn a_mirror_passes_the_official_suite_as_far_as_it_reads() {
+    let Some(upstream) = Distribution::start() else {
+        return;
+    };
+    let Some(clients) = Clients::with(&[Program::Crane]) else {
+        return;
+    };
+    let place = Place::of(upstream.address(), "");
+    let image = Image::layers(61, &[50_000, 2_000]);
+    let index = Image::index(62, 9_000);
+    for (image, tag) in [(&image, "1.0"), (&index, "all")] {
+        image.write(&clients.home().join(tag), tag);
+        clients.ok(
+            Program::Crane,
+            &["push", tag, &place.image("library/app", tag)],
+        );
+    }
+    let gateway = Gateway::start(json!({
+        "upstreams": {"hub": oci(&upstream.url())},
+        "tenants": {"acme": mirror(&["hub"])},
+    }));
+    let manifests = [
+        image.digest.as_str(),
+        &index.digest,
+        &index.children[0].digest,
+        &index.children[1].digest,
+    ];
+    let (manifests, blobs) = (
+        manifests.join(" "),
+        format!("{} {}", image.layer(0), image.layer(1)),
+    );
+    // By its upstream's name, and as one of the tenant's.
+    for name in ["acme/hub/library/app", "acme/library/app"] {
+        for version in ["1.0", "1.1", "dev"] {
+            let verdict = run(
+                &gateway.http.to_string(),
+                &[
+                    ("OCI_VERSION", version),
+                    ("OCI_REPO1", name),
+                    ("OCI_REPO2", name),
+                    ("OCI_API_PUSH", "false"),
+                    ("OCI_API_BLOBS_DELETE", "false"),
+                    ("OCI_API_MANIFESTS_DELETE", "false"),
+                    ("OCI_API_TAGS_DELETE", "false"),
+                    ("OCI_RO_DATA_TAGS", "1.0 all"),
+                    ("OCI_RO_DATA_MANIFESTS", &manifests),
+                    ("OCI_RO_DATA_BLOBS", &blobs),
+                    ("OCI_RO_DATA_REFERRERS", &image.digest),
+                ],
+            );
+            assert_perfect(&verdict, 20);
+        }
+    }
+}
