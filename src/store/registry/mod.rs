@@ -7,6 +7,8 @@
 
 mod blobs;
 mod catalog;
+mod collect;
+mod doom;
 mod folder;
 mod layout;
 mod links;
@@ -39,6 +41,7 @@ use crate::names::TenantPath;
 use crate::store::files::blocking;
 
 pub use self::blobs::{BlobContent, BlobObject, StoredBlob};
+pub use self::collect::{Broken, Collected, Rules, Step, Tally, TenantShare};
 pub use self::links::{Mounted, Received};
 pub use self::manifests::{Pushed, StoredManifest, Target};
 pub use self::quota::Usage;
