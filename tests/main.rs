@@ -34,6 +34,8 @@ mod objects;
 mod oracle;
 /// Commands and exit codes, reload, drain and hand-over.
 mod process;
+/// Upstream registries through the cache: tags, blobs, lists, isolation, dead upstreams.
+mod pull_through;
 /// The client of upstream registries against every kind of registry and every fault.
 mod registries;
 /// Requests that no decent client sends.
