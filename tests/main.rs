@@ -42,6 +42,8 @@ mod process;
 mod registry_clients;
 /// Upstream registries of every kind and with every fault, through the whole program; isolation.
 mod registry_faults;
+/// Upstream registries through the cache: tags, blobs, lists, isolation, dead upstreams.
+mod pull_through;
 /// The client of upstream registries against every kind of registry and every fault.
 mod registries;
 /// What a configuration says about registries, and what a wrong one is told.
