@@ -12,11 +12,11 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::fill::Promise;
-use super::object::read_at;
 use super::pull::Pull;
 use super::tier::Held;
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, ErrorKind, Result};
+use crate::http::FileReader;
 
 /// How far a fill is.
 #[derive(Clone, Debug)]
@@ -105,6 +105,7 @@ impl Follower {
 pub(crate) struct Reading {
     follower: Follower,
     range: Range<u64>,
+    reader: FileReader,
     own: Option<OwnTransfer>,
 }
 
@@ -114,6 +115,7 @@ impl Reading {
         Self {
             follower,
             range,
+            reader: FileReader::default(),
             own: None,
         }
     }
@@ -164,7 +166,7 @@ impl Reading {
         if at >= end {
             return Ok(None);
         }
-        read_at(file, at..end).await.map(Some)
+        self.reader.read(&file, at..end).await.map(Some)
     }
 }
 

@@ -2,17 +2,15 @@
 
 use std::fs::File;
 use std::ops::Range;
-use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures_util::stream::{self, StreamExt as _};
 
 use super::follow::{Follower, Reading};
 use super::tier::Held;
 use crate::digest::Digest;
-use crate::error::{Error, Result};
-use crate::http::{Body, ByteStream};
+use crate::error::Result;
+use crate::http::{Body, ByteStream, FileReader};
 
 /// Bytes with a digest. Holds memory or an open file, so that eviction cannot break a reader.
 #[derive(Clone, Debug)]
@@ -103,33 +101,16 @@ impl Object {
     }
 }
 
+/// The first piece is read before an answer starts: a file that cannot be read is an error, not an answer that breaks off.
 async fn file_body(file: Arc<File>, range: Range<u64>) -> Result<Body> {
+    let mut reader = FileReader::default();
     let length = range.end - range.start;
-    let first = read_at(Arc::clone(&file), range.clone()).await?;
-    if first.len() as u64 == length {
+    let first = reader.read(&file, range.clone()).await?;
+    let rest = range.start + first.len() as u64..range.end;
+    if rest.is_empty() {
         return Ok(Body::Bytes(first));
     }
-    let starts = (range.start + first.len() as u64..range.end).step_by(CHUNK as usize);
-    // Two reads at a time: one is sent while the next is read.
-    let rest = stream::iter(starts)
-        .map(move |at| read_at(Arc::clone(&file), at..range.end))
-        .buffered(2);
-    let chunks = stream::iter([Ok(first)]).chain(rest);
+    let rest = ByteStream::of_file(reader, file, rest);
+    let chunks = stream::iter([Ok(first)]).chain(rest.stream);
     Ok(ByteStream::new(chunks, Some(length)).into())
 }
-
-/// Reads the first bytes of `range`, at most one chunk, off the async threads. The file must have them.
-pub(super) async fn read_at(file: Arc<File>, range: Range<u64>) -> Result<Bytes> {
-    let read = tokio::task::spawn_blocking(move || {
-        let mut chunk = vec![0; (range.end - range.start).min(CHUNK) as usize];
-        file.read_exact_at(&mut chunk, range.start)?;
-        Ok(Bytes::from(chunk))
-    });
-    let failed = |error: std::io::Error| Error::internal("a cached object cannot be read", error);
-    read.await
-        .unwrap_or_else(|error| Err(std::io::Error::other(error)))
-        .map_err(failed)
-}
-
-/// What is read at once.
-const CHUNK: u64 = 256 * 1024;

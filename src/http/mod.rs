@@ -5,6 +5,7 @@
 pub mod body;
 pub mod conditional;
 pub mod encoding;
+pub mod file;
 pub mod range;
 
 use std::borrow::Cow;
@@ -16,6 +17,7 @@ use bytes::Bytes;
 pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 pub use self::body::{Body, ByteStream};
+pub use self::file::FileReader;
 use crate::error::Result;
 
 /// A request's head. The body is handed to handlers beside it, because reading it needs the connection.
