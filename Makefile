@@ -2,6 +2,7 @@
 # make tools   only installs them: needs go, npm and, for servers that are missing, apt-get
 # make bench   figures against nginx and raw upstreams, as a table for benches/README.md
 # make bench-museum   the same against ChartMuseum 0.13.1, or the program that CHARTGATE_CHARTMUSEUM names
+# make bench-registry   the same as a registry, against distribution and, where the tools folder has it, zot
 
 SHELL := /bin/bash
 CARGO_TARGET_DIR ?= target
@@ -20,7 +21,7 @@ AZURITE := 3.35.0
 CM_PUSH := 0.10.4
 CHARTMUSEUM := 0.13.1
 
-.PHONY: test tools bench bench-museum
+.PHONY: test tools bench bench-museum bench-registry
 
 test: tools
 	CHARTGATE_TOOLS=1 CHARTGATE_TOOLS_DIR=$(TOOLS) cargo test --locked --lib --test main
@@ -97,3 +98,8 @@ bench: tools
 bench-museum: tools
 	cargo build --release --locked
 	CHARTGATE_TOOLS_DIR=$(TOOLS) python3 benches/side_by_side/museum.py
+
+bench-registry: tools
+	@tests/install-servers nginx wrk
+	cargo build --release --locked
+	CHARTGATE_TOOLS_DIR=$(TOOLS) python3 benches/side_by_side/registry.py
