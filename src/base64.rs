@@ -1,4 +1,4 @@
-//! The standard base64 alphabet (RFC 4648 §4).
+//! Base64: the standard alphabet (RFC 4648 §4), and that for URLs.
 
 /// Decodes `text`, with or without its padding. `None`: not base64.
 pub fn decode(text: &str) -> Option<Vec<u8>> {
@@ -37,6 +37,17 @@ pub fn encode(bytes: &[u8]) -> String {
     text
 }
 
+/// Encodes `bytes` in the alphabet for URLs (RFC 4648 §5), without padding, as JSON Web Signatures write them.
+pub fn encode_url(bytes: &[u8]) -> String {
+    let in_urls = |character| match character {
+        '+' => '-',
+        '/' => '_',
+        other => other,
+    };
+    let text = encode(bytes);
+    text.trim_end_matches('=').chars().map(in_urls).collect()
+}
+
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 fn value(character: u8) -> Option<u32> {
@@ -63,6 +74,12 @@ mod tests {
                 Some(&bytes[..length])
             );
         }
+    }
+
+    #[test]
+    fn the_alphabet_for_urls() {
+        assert_eq!(encode_url(&[0xfb, 0xff]), "-_8");
+        assert_eq!(encode_url(b""), "");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Every protocol keeps one table from [`ErrorKind`] to its wire form (`api/error.rs`); nothing here knows HTTP.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The result of everything that can fail.
@@ -79,6 +80,16 @@ impl Error {
     pub fn with_retry_after(mut self, after: Duration) -> Self {
         self.retry_after = Some(after);
         self
+    }
+
+    /// One failure told to many.
+    pub fn shared(error: &Arc<Self>) -> Self {
+        let copy =
+            Self::new(error.kind, error.message.clone()).with_source(Shared(Arc::clone(error)));
+        match error.retry_after {
+            Some(after) => copy.with_retry_after(after),
+            None => copy,
+        }
     }
 
     /// What kind of failure this is.
@@ -170,3 +181,8 @@ impl std::error::Error for Error {
             .map(|source| &**source as &(dyn std::error::Error + 'static))
     }
 }
+
+/// The failure itself, as the cause of its copies.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.chain())]
+struct Shared(Arc<Error>);

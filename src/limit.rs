@@ -14,7 +14,7 @@ use governor::middleware::NoOpMiddleware;
 use governor::state::keyed::DashMapStateStore;
 use governor::{Quota, RateLimiter};
 
-use crate::auth::Identity;
+use crate::auth::{Identity, network};
 use crate::clock::Clock;
 use crate::config::{LimitBy, Limits};
 use crate::error::{Error, ErrorKind, Result};
@@ -168,17 +168,6 @@ enum Client<'a> {
     Tenant(&'a str),
     At(IpAddr),
     Named(&'static str, &'a str),
-}
-
-/// IPv6 by its /64, which one customer has to herself; IPv4 in IPv6 as IPv4.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => IpAddr::V4(address),
-        IpAddr::V6(address) => {
-            let prefix = u128::from(address) & !u128::from(u64::MAX);
-            IpAddr::V6(prefix.into())
-        }
-    }
 }
 
 fn period(period: Duration) -> &'static str {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use chartgate::cache::{Cache, FillRequest, FillSource, NameState, Object, SMALL, Status};
+use chartgate::cache::{Cache, FillRequest, FillSource, NameState, Object, SMALL, Sharing, Status};
 use chartgate::clock::Clock;
 use chartgate::config::{self, OnDigestMismatch};
 use chartgate::digest::Digest;
@@ -121,6 +121,7 @@ fn request(name: &str, expect: Option<Digest>) -> FillRequest {
         on_mismatch: OnDigestMismatch::Reject,
         max_length: 1 << 30,
         negative_ttl: Duration::from_secs(30),
+        sharing: Sharing::Everybody,
     }
 }
 

@@ -322,7 +322,6 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("tenants: {'api/*': {hosted: true}}", "tenants.api/*", "reserved"),
     ("tenants: {'*': {charts: [], hosted: false, access: {rules: [{subjects: 'user:ci', actions: pull}]}}}", "tenants.*.access.rules", "set `auth.users_file`"),
     ("tenants: {'*': {}}", "tenants.*", "serves nothing"),
-    ("tenants: {'*': {hosted: true, registries: [x]}}", "tenants.*.registries", "not supported yet"),
     ("chartmuseum: {strict: true}\ntenants: {acme: {hosted: true}}", "chartmuseum.strict", "exactly one key"),
     ("chartmuseum: {strict: true}\ntenants: {'a/*': {hosted: true}}", "chartmuseum.strict", "exactly one key"),
     ("chartmuseum: {strict: true}\ntenants: {/: {hosted: true}, '*': {hosted: true}}", "chartmuseum.strict", "exactly one key"),
@@ -355,7 +354,6 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("auth: {challenge: {service: x}}", "auth.challenge.service", "only `scheme: bearer`"),
     ("auth: {challenge: {realm: 'a\"b'}}", "auth.challenge.realm", "stands in a header"),
     // Parts of the contract that are still to come are neither ignored nor unknown.
-    ("upstreams: {a: {type: oci, url: 'https://x', tag_ttl: 5m}}\ntenants: {t: {charts: a}}", "upstreams.a.type", "not supported yet"),
     ("upstreams: {a: {type: s3, bucket: x}}\ntenants: {t: {charts: a}}", "upstreams.a", "`url` is missing"),
     ("upstreams: {a: {url: 's3://charts/p'}}\ntenants: {t: {charts: a}}", "upstreams.a.url", "say `region`"),
     ("upstreams: {a: {type: s3, url: 'https://h/charts', region: 'x/y'}}\ntenants: {t: {charts: a}}", "upstreams.a.region", "write a region"),
@@ -367,14 +365,10 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("upstreams: {a: {type: s3, url: 'https://h/charts', auth: {username: k, default_chain: true}}}\ntenants: {t: {charts: a}}", "upstreams.a.auth.username", "a bucket is read with"),
     ("upstreams: {a: {url: 'https://h/charts', bucket: x}}\ntenants: {t: {charts: a}}", "upstreams.a.bucket", "belongs to upstreams of type `s3`"),
     ("upstreams: {a: {type: git, url: 'https://x'}}\ntenants: {t: {charts: a}}", "upstreams.a.type", "not supported yet"),
-    ("upstreams: {a: {url: 'oci://x/y'}}\ntenants: {t: {charts: a}}", "upstreams.a.url", "not supported yet"),
-    ("upstreams: {a: {url: 'https://x', hosts: [y]}}\ntenants: {t: {charts: a}}", "upstreams.a.hosts", "not supported yet"),
-    ("upstreams: {a: {url: 'https://x', charts: [y]}}\ntenants: {t: {charts: a}}", "upstreams.a.charts", "not supported yet"),
     ("store: {type: s3}", "store", "`bucket` is missing"),
     ("store: {bucket: x}", "store.bucket", "unknown key"),
     ("auth: {jwt: [{issuer: x, jwks_url: 'https://x'}]}", "auth.jwt[0].jwks_url", "not supported yet"),
     ("auth: {jwt: [{subject_claim: x}]}", "auth.jwt[0].subject_claim", "not supported yet"),
-    ("tenants: {t: {hosted: true, registries: [x]}}", "tenants.t.registries", "not supported yet"),
     ("tenants: {t: {hosted: true, access: {rules: [{subjects: 'group:dev', actions: pull}]}}}", "tenants.t.access.rules[0].subjects", "not supported yet"),
     ("tenants: {t: {hosted: true, access: {rules: [{subjects: ['claim:a=b'], actions: pull}]}}}", "tenants.t.access.rules[0].subjects[0]", "not supported yet"),
     // Not YAML.
@@ -406,7 +400,11 @@ fn one_mistake_is_not_told_twice() {
             1,
         ),
         (
-            "upstreams: {a: {type: oci, url: 'https://x', tag_ttl: 5m, hosts: [b]}}\ntenants: {t: {charts: a}}".into(),
+            "upstreams: {a: {type: git, url: 'https://x', tag_ttl: 5m, hosts: [b]}}\ntenants: {t: {charts: a, registries: a}}".into(),
+            1,
+        ),
+        (
+            "upstreams: {a: {type: oci, url: 'https://x', tag_ttl: soon}}\ntenants: {t: {registries: a}}".into(),
             1,
         ),
         (with("store: {type: s3, bukcet: x, endpoint: 'ftp://y'}"), 3),

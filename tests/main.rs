@@ -36,6 +36,8 @@ mod oracle;
 mod process;
 /// The client of upstream registries against every kind of registry and every fault.
 mod registries;
+/// What a configuration says about registries, and what a wrong one is told.
+mod registry_configs;
 /// Requests that no decent client sends.
 mod requests;
 /// The front on real sockets: framing, limits, TLS, drain.

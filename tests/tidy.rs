@@ -51,7 +51,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("granit_parser", &["chart/values.rs"]),
     ("indicatif", &["cli/"]),
     ("jmespath", &["auth/token/query.rs"]),
-    ("jsonwebtoken", &["auth/token/key.rs"]),
+    ("jsonwebtoken", &["auth/issue/key.rs", "auth/token/key.rs"]),
     ("libc", &["store/"]),
     ("md5", &["auth/hash.rs"]),
     ("moka", &["cache/memory.rs"]),

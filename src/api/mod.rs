@@ -8,9 +8,11 @@ mod cors;
 mod error;
 mod museum;
 mod partial;
+mod registry;
 mod route;
 mod service;
 mod template;
+pub mod token;
 mod web;
 
 use std::borrow::Cow;

@@ -9,6 +9,7 @@ use md5::{Digest as _, Md5};
 use sha_crypt::ShaCrypt;
 
 use crate::base64;
+use crate::digest::Digest;
 use crate::error::{Error, Result};
 
 /// What `passwd` writes. 2^10 rounds are what htpasswd's users call slow and the success cache makes cheap.
@@ -65,6 +66,17 @@ impl Hash {
         Err(
             "neither bcrypt, argon2, SHA-crypt, `$apr1$` nor `{SHA}`; make one with `chartgate passwd`",
         )
+    }
+
+    /// Tells it from other hashes, also of the same password.
+    pub(super) fn fingerprint(&self) -> Digest {
+        match self {
+            Self::Bcrypt(text) | Self::Argon2(text) | Self::ShaCrypt(text) => {
+                Digest::of(text.as_bytes())
+            }
+            Self::Apr1 { salt, result } => Digest::of(format!("{salt}${result}").as_bytes()),
+            Self::Sha1(bytes) => Digest::of(bytes),
+        }
     }
 
     /// Whether this is the hash of `password`. Takes as long for a wrong one as for the right one.

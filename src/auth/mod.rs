@@ -3,11 +3,16 @@
 //! [`Authenticator`] turns a request's credentials into an [`Identity`]; [`Policy`] says what an identity may do in one
 //! tenant, where a token itself says so too. Neither knows routes, repositories or how an answer is worded on the wire.
 
+mod attempts;
 mod challenge;
 mod hash;
 mod header;
+mod issue;
 mod plain;
 mod policy;
+mod realm;
+mod registry;
+mod remembered;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -18,15 +23,19 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
+pub(crate) use self::attempts::network;
 pub use self::hash::{bcrypt_line, check_user_name};
 use self::header::Credentials;
+pub use self::issue::Issued;
 use self::plain::PlainUsers;
 pub use self::policy::{Decision, Granted, Policy};
+use self::registry::Front;
+pub use self::registry::{Grants, Login, TokenProblem};
 pub use self::token::Token;
 use self::token::Tokens;
 pub use self::users::Users;
 use crate::clock::Clock;
-use crate::config;
+use crate::config::{self, Config};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{HeaderMap, Request};
 
@@ -96,10 +105,21 @@ pub struct Authenticator {
     users: Option<Users>,
     tokens: Option<Tokens>,
     challenge: config::Challenge,
+    /// What clients of registries need besides; absent where only `auth:` is known.
+    front: Option<Front>,
 }
 
 impl Authenticator {
-    /// Opens what `auth:` names. Errors: the users file or a key cannot be read. Blocking.
+    /// Opens everything that `config` names, with the key of the tokens that clients of registries get. Errors: as
+    /// [`Authenticator::open`], or a key of tokens can be neither read nor made. Blocking.
+    pub fn build(config: &Config, clock: &Clock) -> Result<Self> {
+        Ok(Self {
+            front: Some(Front::open(config, clock)?),
+            ..Self::open(&config.auth, clock)?
+        })
+    }
+
+    /// Opens what `auth:` names, for the chart routes only. Errors: the users file or a key cannot be read. Blocking.
     pub fn open(auth: &config::Auth, clock: &Clock) -> Result<Self> {
         let users = match &auth.users_file {
             Some(path) => Some(Users::open(path, clock.clone())?),
@@ -110,6 +130,7 @@ impl Authenticator {
             users,
             tokens: Tokens::open(&auth.jwt, clock)?,
             challenge: auth.challenge.clone(),
+            front: None,
         })
     }
 
@@ -137,7 +158,7 @@ impl Authenticator {
         headers: &HeaderMap,
         certificate: Option<&Arc<str>>,
     ) -> Result<Identity> {
-        if self.knows_anybody()
+        if self.reads_credentials()
             && let Some(credentials) = header::read(headers)?
         {
             return match credentials {
@@ -153,7 +174,8 @@ impl Authenticator {
         })
     }
 
-    fn knows_anybody(&self) -> bool {
+    /// Whether anybody has credentials that could stand in a header.
+    fn reads_credentials(&self) -> bool {
         self.plain.is_some() || self.users.is_some() || self.tokens.is_some()
     }
 

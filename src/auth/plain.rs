@@ -14,6 +14,8 @@ pub(super) struct PlainUsers {
     /// Chosen at the start: nobody outside can steer what the hashes look like.
     key: [u8; 32],
     users: HashMap<Digest, Arc<str>>,
+    /// Of each user's password; the same in every process, so it never leaves this one.
+    fingerprints: HashMap<Arc<str>, Digest>,
 }
 
 impl PlainUsers {
@@ -25,19 +27,29 @@ impl PlainUsers {
         let mut key = [0; 32];
         getrandom::fill(&mut key)
             .map_err(|error| Error::internal("the system gives no random numbers", error))?;
-        let users = users
-            .iter()
-            .map(|(name, password)| {
-                let digest = digest(&key, name, password.reveal());
-                (digest, Arc::from(name.as_str()))
-            })
-            .collect();
-        Ok(Some(Self { key, users }))
+        let mut known = Self {
+            key,
+            users: HashMap::new(),
+            fingerprints: HashMap::new(),
+        };
+        for (name, password) in users {
+            let shared: Arc<str> = name.as_str().into();
+            let fingerprint = Digest::of(password.reveal().as_bytes());
+            known.fingerprints.insert(shared.clone(), fingerprint);
+            let digest = digest(&key, name, password.reveal());
+            known.users.insert(digest, shared);
+        }
+        Ok(Some(known))
     }
 
     /// The user's name as shared text, where the password is right.
     pub(super) fn verify(&self, name: &str, password: &str) -> Option<Arc<str>> {
         self.users.get(&digest(&self.key, name, password)).cloned()
+    }
+
+    /// Tells one password of a user from the next, in every process alike. A secret.
+    pub(super) fn fingerprint(&self, name: &str) -> Option<Digest> {
+        self.fingerprints.get(name).copied()
     }
 }
 

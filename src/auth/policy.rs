@@ -91,6 +91,13 @@ impl Policy {
         })
     }
 
+    /// Whether strangers may do `least`, and nobody may do more than strangers because of who he is. Tokens may still say that
+    /// they allow more.
+    pub fn treats_all_alike(&self, least: Action) -> bool {
+        let is_more = |rule: &Compiled| rule.actions.0 & !self.anonymous.0 != 0;
+        self.anonymous.contain(least) && !self.rules.iter().any(is_more)
+    }
+
     fn rule_for(&self, identity: &Identity, action: Action) -> Option<usize> {
         self.rules
             .iter()
@@ -225,6 +232,25 @@ mod tests {
         assert_eq!(kind(&Identity::Anonymous), ErrorKind::Unauthenticated);
         assert_eq!(kind(&user("eve")), ErrorKind::Forbidden);
         assert!(policy.authorize(&user("ci"), "", Action::Push).is_ok());
+    }
+
+    #[test]
+    fn who_may_more_than_strangers_makes_a_difference() {
+        let open = |anonymous: &[Action], rule: &[Action]| {
+            let rule = Rule {
+                subjects: vec![Subject::AnyUser],
+                actions: rule.to_vec(),
+            };
+            Policy::new(&Access {
+                anonymous: anonymous.to_vec(),
+                rules: vec![rule],
+            })
+            .treats_all_alike(Action::Pull)
+        };
+        assert!(open(&[Action::Pull], &[]) && open(&[Action::Pull], &[Action::Pull]));
+        assert!(open(&[Action::Admin], &[Action::Push, Action::Admin]));
+        assert!(!open(&[Action::Pull], &[Action::Push]));
+        assert!(!open(&[Action::Push], &[]) && !open(&[], &[]));
     }
 
     #[test]

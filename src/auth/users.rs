@@ -69,6 +69,12 @@ impl Users {
         self.compute(reading, credentials, name, password).await
     }
 
+    /// Tells one password of the user from the next, in every process that has the same file; `None` for nobody. A secret.
+    pub(super) async fn fingerprint(&self, name: &str) -> Option<Digest> {
+        let reading = self.file.current().await;
+        reading.users.get(name).map(Hash::fingerprint)
+    }
+
     async fn compute(
         &self,
         reading: Arc<Reading>,

@@ -11,12 +11,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::Cache;
 use super::disk::Disk;
 use super::follow::{Diversion, State};
 use super::pull::Pull;
-use super::running::Lead;
+use super::running::{Lead, Sharing};
 use super::temporary::Temporary;
 use super::tier::{Held, SMALL, Tier as _};
 use crate::config::OnDigestMismatch;
@@ -40,6 +41,8 @@ pub struct FillRequest {
     /// How long `NotFound` is remembered; also how long bytes with a wrong digest are served without asking again, where
     /// `on_mismatch` lets them pass.
     pub negative_ttl: Duration,
+    /// Whose bytes are as good as those of the source.
+    pub sharing: Sharing,
 }
 
 /// Where a fill gets its bytes.
@@ -53,6 +56,12 @@ pub trait FillSource: Send + Sync {
 
     /// Told when the bytes did not have a digest that was promised; for metrics and reports.
     fn mismatched(&self, _actual: &Digest) {}
+
+    /// Told when all bytes have come and are as they must be, before anybody gets the last of them.
+    fn completed(&self, _digest: &Digest, _length: u64) {}
+
+    /// Told when the transfer has failed for good.
+    fn failed(&self, _error: &Error) {}
 }
 
 /// What the bytes must be, and where they come from.
@@ -119,6 +128,7 @@ impl Leader {
     pub(crate) async fn run(self) {
         if let Err(error) = self.fetch().await {
             tracing::debug!(name = %self.request().name, error = %error.chain(), "a fill failed");
+            self.promise.source.failed(&error);
             self.lead.publish(State::Failed(Arc::new(error)));
         }
     }
@@ -162,11 +172,12 @@ impl Leader {
         let digest = Digest::of(&bytes);
         let verified = self.promise.judge(&digest)?;
         let cache = &self.cache;
-        cache.names.held(&self.request().name, digest);
+        self.complete(digest, bytes.len() as u64);
         cache.memory.put(&digest, bytes.clone()).await;
         self.publish_done(digest, verified, Held::Bytes(bytes.clone()));
         cache.disk.put(&digest, bytes.clone()).await;
-        if let (true, Some(redis)) = (verified, &cache.redis) {
+        let shared = self.request().sharing != Sharing::Nobody;
+        if let (true, Some(redis)) = (verified && shared, &cache.redis) {
             redis.put(&digest, bytes).await;
         }
         Ok(())
@@ -197,11 +208,20 @@ impl Leader {
     ) -> Result<Option<Bytes>> {
         let length = pull.length();
         let disk = &self.cache.disk;
+        let mut last_read = Instant::now();
         let mut chunk = Some(head).filter(|head| !head.is_empty());
         if chunk.is_none() {
             chunk = pull.batch(BATCH).await?;
         }
         while let Some(bytes) = chunk {
+            if self.lead.is_read() {
+                last_read = Instant::now();
+            } else if self.is_hopeless(last_read, length, spool.length()) && self.lead.give_up() {
+                return Err(Error::unavailable(format!(
+                    "nobody waits for `{}` any more",
+                    self.request().name
+                )));
+            }
             // A file that cannot become an object must not push out others first.
             let fits = length.is_none_or(|length| length <= disk.capacity());
             let create = fits.then(|| Arc::clone(disk));
@@ -224,6 +244,13 @@ impl Leader {
         Ok(None)
     }
 
+    /// Whether a transfer that nobody has read since `last_read` costs more than it is worth.
+    fn is_hopeless(&self, last_read: Instant, length: Option<u64>, arrived: u64) -> bool {
+        let patience = &self.cache.patience;
+        length.is_some_and(|length| length > patience.above && arrived < length / 2)
+            && last_read.elapsed() >= patience.period
+    }
+
     async fn finish_long(&self, spool: &mut Spool) -> Result<()> {
         let digest = spool.hasher.clone().finish();
         let verified = self.promise.judge(&digest)?;
@@ -232,7 +259,7 @@ impl Leader {
             return Ok(());
         };
         let held = Held::File(Arc::clone(temporary.file()), temporary.length());
-        self.cache.names.held(&self.request().name, digest);
+        self.complete(digest, temporary.length());
         // Readers need not wait until gigabytes are durable.
         self.publish_done(digest, verified, held);
         let kept = tokio::task::spawn_blocking(move || temporary.commit(digest)).await;
@@ -240,6 +267,20 @@ impl Leader {
             tracing::warn!(name = %self.request().name, %digest, %error, "an object could not be kept on disk");
         }
         Ok(())
+    }
+
+    /// Records what came, before anybody can have all of it.
+    fn complete(&self, digest: Digest, length: u64) {
+        let request = self.request();
+        match self.promise.certain() {
+            // The digest is the name by which it is found; an absence is over.
+            Some(_) => self.cache.names.forget(&request.name),
+            None => self.cache.names.held(&request.name, digest),
+        }
+        if request.sharing == Sharing::Sharers {
+            self.cache.links.share(&digest);
+        }
+        self.promise.source.completed(&digest, length);
     }
 
     fn divert(&self, spool: &Spool, pull: Pull, newest: Bytes) {
@@ -268,6 +309,24 @@ impl Leader {
     }
 }
 
+/// When a transfer is given up that nobody reads: others are for those who come later.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// Nobody has read for so long.
+    pub(crate) period: Duration,
+    /// It is longer than this, in bytes, and less than half of it has come.
+    pub(crate) above: u64,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            period: Duration::from_secs(30),
+            above: 256 << 20,
+        }
+    }
+}
+
 /// The file of a long object and the hash of what is in it.
 #[derive(Debug, Default)]
 struct Spool {
@@ -293,6 +352,10 @@ impl Spool {
     /// Removes the file.
     async fn discard(self) {
         let _ = tokio::task::spawn_blocking(move || self.temporary.map(Temporary::discard)).await;
+    }
+
+    fn length(&self) -> u64 {
+        self.temporary.as_ref().map_or(0, Temporary::length)
     }
 
     fn append_now(&mut self, disk: Option<Arc<Disk>>, bytes: &[u8]) -> io::Result<()> {

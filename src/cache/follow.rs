@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use super::fill::Promise;
 use super::pull::Pull;
+use super::running::Reader;
 use super::tier::Held;
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, ErrorKind, Result};
@@ -74,20 +75,36 @@ impl State {
 #[derive(Clone, Debug)]
 pub(crate) struct Follower {
     state: watch::Receiver<State>,
+    /// For as long as somebody may want to read.
+    _reader: Reader,
     what: Arc<str>,
 }
 
 impl Follower {
     /// A reader of the fill of `what`.
-    pub(crate) fn new(state: watch::Receiver<State>, what: Arc<str>) -> Self {
-        Self { state, what }
+    pub(crate) fn new(state: watch::Receiver<State>, reader: Reader, what: Arc<str>) -> Self {
+        Self {
+            state,
+            _reader: reader,
+            what,
+        }
+    }
+
+    /// How far the fill is; `None` where it has ended.
+    pub(crate) fn arrived(&self) -> Option<u64> {
+        match &*self.state.borrow() {
+            State::Starting => Some(0),
+            State::Arriving { available, .. } => Some(*available),
+            State::Diverted(diversion) => Some(diversion.at),
+            State::Done { .. } | State::Failed(_) => None,
+        }
     }
 
     /// Waits until there is something to hand out at offset `at`. Errors: the fill failed, or its task died.
     pub(crate) async fn wait(&mut self, at: u64) -> Result<State> {
         let state = self.state.wait_for(|state| state.concerns(at)).await;
         match state.as_deref() {
-            Ok(State::Failed(error)) => Err(shared(error)),
+            Ok(State::Failed(error)) => Err(Error::shared(error)),
             Ok(state) => Ok(state.clone()),
             Err(_) => Err(Error::new(
                 ErrorKind::Internal,
@@ -247,16 +264,3 @@ impl OwnTransfer {
         Ok(None)
     }
 }
-
-/// One failure told to many.
-fn shared(error: &Arc<Error>) -> Error {
-    let copy = Error::new(error.kind(), error.message()).with_source(Shared(Arc::clone(error)));
-    match error.retry_after() {
-        Some(after) => copy.with_retry_after(after),
-        None => copy,
-    }
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error("{}", .0.chain())]
-struct Shared(Arc<Error>);

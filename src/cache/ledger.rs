@@ -1,4 +1,4 @@
-//! What the cache holds and what names mean, on disk: a journal of the bookkeeping that is kept in memory.
+//! What the cache holds, what names mean and which repository may show what, on disk: a journal of the bookkeeping that is kept in memory.
 //!
 //! The only home of the `redb` crate. One thread owns the database; others send it changes, which it writes in batches, so
 //! that no request waits for it. Everything here can be rebuilt from the files: a ledger that is missing or damaged is
@@ -28,6 +28,8 @@ pub(crate) enum Change {
     Blobs(Vec<(Digest, Option<BlobRow>)>),
     /// A name that means something (`Some`) or nothing any more (`None`).
     Name(Box<str>, Option<NameRow>),
+    /// Links that were made or changed (`Some`) or went (`None`).
+    Links(Vec<(LinkId, Option<LinkRow>)>),
     /// Called with what the ledger holds once another process has released it.
     WhenReleased(Box<dyn FnOnce(Contents) + Send>),
 }
@@ -52,6 +54,24 @@ pub(crate) struct NameRow {
     pub(crate) until: i64,
 }
 
+/// What a link is found by.
+pub(crate) type LinkId = [u8; 16];
+
+/// A link, see `links.rs`; the time in milliseconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LinkRow {
+    /// What the bytes are kept under, where that is known.
+    pub(crate) digest: Option<Digest>,
+    /// Which repository it belongs to.
+    pub(crate) home: u64,
+    /// Bytes.
+    pub(crate) size: u64,
+    /// The last use, about.
+    pub(crate) at: i64,
+    /// What it is, and why it is believed.
+    pub(crate) kind: u8,
+}
+
 /// Everything a ledger holds.
 #[derive(Debug, Default)]
 pub(crate) struct Contents {
@@ -59,6 +79,8 @@ pub(crate) struct Contents {
     pub(crate) blobs: Vec<(Digest, BlobRow)>,
     /// Names.
     pub(crate) names: Vec<(Box<str>, NameRow)>,
+    /// Links.
+    pub(crate) links: Vec<(LinkId, LinkRow)>,
     /// Another process holds the ledger: nothing is known yet.
     pub(crate) busy: bool,
 }
@@ -208,6 +230,9 @@ fn wait_for_release(
                 contents
                     .names
                     .retain(|(name, _)| !batch.names.contains_key(name));
+                contents
+                    .links
+                    .retain(|(link, _)| !batch.links.contains_key(link));
                 if let Some(callback) = callback {
                     callback(contents);
                 }
@@ -248,6 +273,24 @@ fn load(database: &Database) -> Result<Contents, redb::Error> {
             .names
             .push((key.value().into(), NameRow { digest, at, until }));
     }
+    let links = match read.open_table(LINKS) {
+        Ok(links) => links,
+        // A ledger of a time without links.
+        Err(redb::TableError::TableDoesNotExist(_)) => return Ok(contents),
+        Err(error) => return Err(error.into()),
+    };
+    for row in links.iter()? {
+        let (key, value) = row?;
+        let (digest, home, size, at, kind) = value.value();
+        let row = LinkRow {
+            digest: digest.map(|bytes| Digest::from_bytes(*bytes)),
+            home,
+            size,
+            at,
+            kind,
+        };
+        contents.links.push((*key.value(), row));
+    }
     Ok(contents)
 }
 
@@ -256,6 +299,7 @@ fn load(database: &Database) -> Result<Contents, redb::Error> {
 struct Batch {
     blobs: HashMap<Digest, Option<BlobRow>>,
     names: HashMap<Box<str>, Option<NameRow>>,
+    links: HashMap<LinkId, Option<LinkRow>>,
 }
 
 impl Batch {
@@ -279,6 +323,7 @@ impl Batch {
         match change {
             Change::Blobs(rows) => self.blobs.extend(rows),
             Change::Name(name, row) => drop(self.names.insert(name, row)),
+            Change::Links(rows) => self.links.extend(rows),
             Change::WhenReleased(_) => {}
         }
     }
@@ -286,13 +331,14 @@ impl Batch {
     /// Writes all changes in one durable transaction. Where that fails they stay for the next one. Errors: the file is
     /// damaged.
     fn write(&mut self, database: &Database) -> Result<(), redb::Error> {
-        if self.blobs.is_empty() && self.names.is_empty() {
+        if self.blobs.is_empty() && self.names.is_empty() && self.links.is_empty() {
             return Ok(());
         }
         match self.commit(database) {
             Ok(()) => {
                 self.blobs.clear();
                 self.names.clear();
+                self.links.clear();
             }
             Err(error @ redb::Error::Corrupted(_)) => return Err(error),
             Err(error) => {
@@ -324,6 +370,17 @@ impl Batch {
                     None => drop(names.remove(&**name)?),
                 }
             }
+            let mut links = write.open_table(LINKS)?;
+            for (link, row) in &self.links {
+                match row {
+                    Some(row) => {
+                        let digest = row.digest.as_ref().map(Digest::as_bytes);
+                        let value = (digest, row.home, row.size, row.at, row.kind);
+                        drop(links.insert(link, value)?);
+                    }
+                    None => drop(links.remove(link)?),
+                }
+            }
         }
         write.commit()?;
         Ok(())
@@ -336,6 +393,11 @@ const BLOBS: TableDefinition<'_, &[u8; 32], (u64, u64)> = TableDefinition::new("
 /// name -> (digest, or nothing where it does not exist; when that was said; until when it counts)
 const NAMES: TableDefinition<'_, &str, (Option<&[u8; 32]>, i64, i64)> =
     TableDefinition::new("names");
+
+/// link -> (digest of the bytes, repository, length, last use, what and why)
+const LINKS: TableDefinition<'_, &LinkId, LinkValue<'_>> = TableDefinition::new("links");
+
+type LinkValue<'a> = (Option<&'a [u8; 32]>, u64, u64, i64, u8);
 
 /// How long changes are collected before they are written.
 const BATCH_FOR: Duration = Duration::from_millis(500);

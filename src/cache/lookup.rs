@@ -7,6 +7,7 @@ use super::fill::{FillRequest, Promise};
 use super::follow::{Follower, State};
 use super::names::{NameRecord, NameState};
 use super::object::{Data, Object, Status};
+use super::running::Sharing;
 use super::tier::{Held, Tier as _};
 use crate::config::OnDigestMismatch;
 use crate::digest::Digest;
@@ -15,7 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 impl Cache {
     /// What needs no transfer. Errors: the name is known to be absent.
     pub(super) async fn known(&self, request: &FillRequest) -> Result<Option<Object>> {
-        for digest in request.expect.iter().chain(&request.also_accept) {
+        for digest in self.usable(request) {
             if let Some(held) = self.get_local(digest).await {
                 let verified = request.expect.is_some();
                 return Ok(Some(Object::held(*digest, held, Status::Hit, verified)));
@@ -27,7 +28,7 @@ impl Cache {
         match record.state {
             NameState::Absent => {
                 // The object may still be known elsewhere, though this upstream lost it.
-                if let Some(expected) = &request.expect
+                if let Some(expected) = self.asked_of_redis(request)
                     && let Some(held) = self.get_remote(expected).await
                 {
                     return Ok(Some(Object::held(*expected, held, Status::Hit, true)));
@@ -42,6 +43,26 @@ impl Cache {
                 Ok(held.map(|held| Object::held(digest, held, Status::Hit, false)))
             }
         }
+    }
+
+    /// The digests that were promised and whose bytes may be used, whoever brought them.
+    fn usable<'a>(&'a self, request: &'a FillRequest) -> impl Iterator<Item = &'a Digest> {
+        let promised = request.expect.iter().chain(&request.also_accept);
+        promised.filter(|digest| self.is_usable(digest, request.sharing))
+    }
+
+    fn is_usable(&self, digest: &Digest, sharing: Sharing) -> bool {
+        match sharing {
+            Sharing::Nobody => false,
+            Sharing::Sharers => self.links.is_shared(digest),
+            Sharing::Everybody => true,
+        }
+    }
+
+    /// What redis may be asked for.
+    fn asked_of_redis<'a>(&self, request: &'a FillRequest) -> Option<&'a Digest> {
+        let expected = request.expect.as_ref();
+        expected.filter(|digest| self.is_usable(digest, request.sharing))
     }
 
     /// Whether bytes with another digest than expected were let pass so recently that asking again would gain nothing.
@@ -59,8 +80,7 @@ impl Cache {
             }) if request.expect.is_none() => Some(digest),
             _ => None,
         };
-        let wanted = request.expect.iter().chain(&request.also_accept);
-        for digest in wanted.chain(&named) {
+        for digest in self.usable(request).chain(&named) {
             if let Some(bytes) = self.memory.peek(digest).await {
                 return Some((*digest, Held::Bytes(bytes)));
             }
@@ -68,7 +88,7 @@ impl Cache {
                 return Some((*digest, held));
             }
         }
-        let expected = request.expect?;
+        let expected = *self.asked_of_redis(request)?;
         let held = self.get_remote(&expected).await?;
         Some((expected, held))
     }

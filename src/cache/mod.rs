@@ -2,7 +2,7 @@
 //!
 //! [`Cache`] asks its tiers (`memory.rs`, `disk.rs`, `redis.rs`) in this order and fills them by one upstream transfer for
 //! all who ask at the same time (`fill.rs`). Everything is named by its digest; names (`names.rs`) are small records that
-//! point at digests. All of it may be lost at any time without losing data. Knows nothing about tenants or charts.
+//! point at digests, links (`links.rs`) say which repository may show one. All of it may be lost at any time without losing data. Knows nothing about tenants or charts.
 
 mod breaker;
 mod disk;
@@ -10,7 +10,9 @@ mod documents;
 mod fill;
 mod folder;
 mod follow;
+mod keep;
 mod ledger;
+mod links;
 mod lookup;
 mod lru;
 mod memory;
@@ -29,22 +31,25 @@ mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
 use self::disk::Disk;
 pub use self::fill::{FillRequest, FillSource};
-use self::fill::{Leader, Promise};
+use self::fill::{Leader, Patience, Promise};
 use self::folder::Folder;
 use self::follow::Follower;
 use self::ledger::{Change, Ledger};
+pub use self::links::{Link, LinkKey, LinkKind, Links, Proof};
 use self::memory::Memory;
 use self::names::Names;
 pub use self::names::{NameRecord, NameState};
 pub use self::object::{Object, Status};
 use self::redis::Redis;
-use self::running::{Place, Running, Sharing};
+pub use self::running::Sharing;
+use self::running::{Place, Running};
 use self::temporary::{FileSystem, Volume};
 pub use self::tier::{Held, SMALL, Tier, TierStats};
 use crate::clock::Clock;
@@ -66,11 +71,13 @@ pub struct Cache {
     disk: Arc<Disk>,
     redis: Option<Arc<Redis>>,
     names: Arc<Names>,
+    links: Arc<Links>,
     running: Arc<Running>,
     ledger: Arc<Ledger>,
     folder: Arc<Folder>,
     metrics: Arc<Metrics>,
     clock: Clock,
+    patience: Patience,
 }
 
 impl Cache {
@@ -118,15 +125,24 @@ impl Cache {
                 Arc::clone(&ledger),
                 clock.clone(),
             ));
+            let links = Arc::new(Links::new(
+                contents.links,
+                Arc::clone(&ledger),
+                clock.clone(),
+            ));
             if contents.busy {
                 tracing::info!(
                     "another process holds the cache's ledger; it is taken over when that one ends"
                 );
                 let (disk, names) = (Arc::downgrade(&disk), Arc::downgrade(&names));
+                let links = Arc::downgrade(&links);
                 ledger.send(Change::WhenReleased(Box::new(move |contents| {
                     if let (Some(disk), Some(names)) = (disk.upgrade(), names.upgrade()) {
                         disk.merge(contents.blobs);
                         names.merge(contents.names);
+                    }
+                    if let Some(links) = links.upgrade() {
+                        links.merge(contents.links);
                     }
                 })));
             }
@@ -135,11 +151,13 @@ impl Cache {
                 disk,
                 redis,
                 names,
+                links,
                 running: Arc::new(Running::default()),
                 ledger,
                 folder,
                 metrics,
                 clock,
+                patience: Patience::default(),
             }))
         };
         tokio::task::spawn_blocking(open)
@@ -154,6 +172,14 @@ impl Cache {
             None => self.get_remote(digest).await?,
         };
         Some(Object::held(*digest, held, Status::Hit, true))
+    }
+
+    /// As [`Cache::get`], for somebody who knows no more than the digest: only what came with [`Sharing::Sharers`].
+    pub async fn get_shared(&self, digest: &Digest) -> Option<Object> {
+        match self.links.is_shared(digest) {
+            true => self.get(digest).await,
+            false => None,
+        }
     }
 
     /// The object that `request` names: a copy from any tier, else one upstream transfer for all who ask at the same time.
@@ -172,26 +198,26 @@ impl Cache {
         }
         let what: Arc<str> = request.name.as_str().into();
         let promise = Arc::new(Promise { request, source });
-        let mut sharing = Sharing::Bytes;
+        let mut sharing = promise.request.sharing;
         loop {
-            let (state, other) = match self.running.enter(&promise.request, sharing) {
-                Place::Lead(lead, state) => {
+            let (state, reader, other) = match self.running.enter(&promise.request, sharing) {
+                Place::Lead(lead, state, reader) => {
                     let leader = Leader {
                         lead,
                         cache: Arc::clone(self),
                         promise: Arc::clone(&promise),
                     };
                     tokio::spawn(leader.run());
-                    (state, false)
+                    (state, reader, false)
                 }
-                Place::Follow(state) => (state, false),
-                Place::FollowOther(state) => (state, true),
+                Place::Follow(state, reader) => (state, reader, false),
+                Place::FollowOther(state, reader) => (state, reader, true),
             };
-            let mut follower = Follower::new(state, Arc::clone(&what));
+            let mut follower = Follower::new(state, reader, Arc::clone(&what));
             match follower.wait(0).await {
                 Ok(state) => return lookup::object(&promise, state, follower),
                 // Another upstream's failure says nothing about this one.
-                Err(_) if other => sharing = Sharing::Name,
+                Err(_) if other => sharing = Sharing::Nobody,
                 Err(error) => return Err(error),
             }
         }
@@ -205,6 +231,26 @@ impl Cache {
     /// Forgets what is known about a name, so that the next fill asks the upstream.
     pub fn forget(&self, name: &str) {
         self.names.forget(name);
+    }
+
+    /// Records that a name is the object with this digest, as the upstream said just now.
+    pub fn record(&self, name: &str, digest: Digest) {
+        self.names.held(name, digest);
+    }
+
+    /// Records that a name does not exist, as the upstream said just now; believed for `ttl`.
+    pub fn record_absence(&self, name: &str, ttl: Duration) {
+        self.names.absent(name, ttl);
+    }
+
+    /// What follows `prefix` in the names that mean an object, in no order. Looks at every name: not for the request path.
+    pub fn names_below(&self, prefix: &str) -> Vec<String> {
+        self.names.below(prefix)
+    }
+
+    /// Which repositories of upstreams may show which digests.
+    pub fn links(&self) -> &Links {
+        &self.links
     }
 
     /// Whether the object is on this machine. In memory, no I/O, not a use.

@@ -90,6 +90,14 @@ impl Names {
         }
     }
 
+    /// What follows `prefix` in the names that mean an object.
+    pub(crate) fn below(&self, prefix: &str) -> Vec<String> {
+        let rows = self.lock();
+        let held = rows.iter().filter(|(_, row)| row.digest.is_some());
+        held.filter_map(|(name, _)| name.strip_prefix(prefix).map(str::to_owned))
+            .collect()
+    }
+
     /// How many names are known.
     pub(crate) fn len(&self) -> usize {
         self.lock().len()

@@ -84,6 +84,14 @@ impl Object {
         self.length
     }
 
+    /// How many bytes from the start can be had without waiting, while the object is still arriving. `None`: all.
+    pub fn arrived(&self) -> Option<u64> {
+        match &self.data {
+            Data::Held(_) => None,
+            Data::Arriving(follower) => follower.arrived(),
+        }
+    }
+
     /// The digest that the bytes have, or without which they never arrive complete; `None` while it is unknown.
     pub fn digest(&self) -> Option<Digest> {
         self.digest

@@ -1,7 +1,7 @@
 //! Which fills are under way, so that those who want the same object share one.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::watch;
 
@@ -19,9 +19,19 @@ pub(crate) struct Running {
 
 #[derive(Debug, Default)]
 struct Seats {
-    by_request: HashMap<Key, watch::Receiver<State>>,
-    by_digest: HashMap<Digest, watch::Receiver<State>>,
+    by_request: HashMap<Key, View>,
+    by_digest: HashMap<(Digest, Sharing), View>,
 }
+
+/// A fill under way, seen by those who may join it.
+#[derive(Clone, Debug)]
+struct View {
+    state: watch::Receiver<State>,
+    readers: Weak<()>,
+}
+
+/// Somebody who reads, or is about to: while there is one, nothing is given up.
+pub(crate) type Reader = Arc<()>;
 
 /// Requests that may share everything, failures too: the same object of the same upstream under the same rule.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -35,11 +45,11 @@ struct Key {
 #[derive(Debug)]
 pub(crate) enum Place {
     /// Nobody fetches it: lead.
-    Lead(Lead, watch::Receiver<State>),
+    Lead(Lead, watch::Receiver<State>, Reader),
     /// Somebody fetches it.
-    Follow(watch::Receiver<State>),
+    Follow(watch::Receiver<State>, Reader),
     /// Somebody fetches these very bytes under another name: a success is as good, a failure says nothing.
-    FollowOther(watch::Receiver<State>),
+    FollowOther(watch::Receiver<State>, Reader),
 }
 
 impl Default for Running {
@@ -61,28 +71,37 @@ impl Running {
             strict,
         };
         // Only a fill that ends with these bytes or not at all can stand for others.
+        let only_one = strict && request.also_accept.is_empty();
         let digest = request
             .expect
-            .filter(|_| strict && request.also_accept.is_empty());
+            .filter(|_| only_one && request.sharing != Sharing::Nobody)
+            .map(|digest| (digest, request.sharing));
         let mut seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(state) = seats.by_request.get(&key) {
-            return Place::Follow(state.clone());
+        // Whoever leads has one of the readers' marks, so that there is one as long as the seat is taken.
+        let join = |view: &View| Some((view.state.clone(), view.readers.upgrade()?));
+        if let Some((state, reader)) = seats.by_request.get(&key).and_then(join) {
+            return Place::Follow(state, reader);
         }
-        if sharing == Sharing::Bytes
-            && let Some(state) = request
-                .expect
-                .and_then(|digest| seats.by_digest.get(&digest))
+        if sharing != Sharing::Nobody
+            && let Some(digest) = request.expect
+            && let Some(view) = seats.by_digest.get(&(digest, request.sharing))
+            && let Some((state, reader)) = join(view)
         {
-            return Place::FollowOther(state.clone());
+            return Place::FollowOther(state, reader);
         }
         let (sender, state) = watch::channel(State::Starting);
-        seats.by_request.insert(key.clone(), state.clone());
+        let readers = Reader::default();
+        let view = View {
+            state: state.clone(),
+            readers: Arc::downgrade(&readers),
+        };
         if let Some(digest) = digest {
             seats
                 .by_digest
                 .entry(digest)
-                .or_insert_with(|| state.clone());
+                .or_insert_with(|| view.clone());
         }
+        seats.by_request.insert(key.clone(), view);
         self.count.send_modify(|count| *count += 1);
         let seat = Seat {
             running: Arc::clone(self),
@@ -90,13 +109,19 @@ impl Running {
             digest,
             state: state.clone(),
         };
-        Place::Lead(
-            Lead {
-                _seat: seat,
-                sender,
-            },
-            state,
-        )
+        let reader = Arc::clone(&readers);
+        let lead = Lead {
+            seat,
+            readers,
+            sender,
+        };
+        Place::Lead(lead, state, reader)
+    }
+
+    /// Something under way that is no fill, until it is dropped.
+    pub(crate) fn busy(self: &Arc<Self>) -> Busy {
+        self.count.send_modify(|count| *count += 1);
+        Busy(Arc::clone(self))
     }
 
     /// How many fills are under way.
@@ -111,19 +136,33 @@ impl Running {
     }
 }
 
-/// With whom a fill may be shared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sharing {
-    /// With the same request only.
-    Name,
-    /// With every fill of the same bytes.
-    Bytes,
+/// See [`Running::busy`].
+#[derive(Debug)]
+pub(crate) struct Busy(Arc<Running>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.count.send_modify(|count| *count -= 1);
+    }
+}
+
+/// With whom bytes of the same digest may be shared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Sharing {
+    /// With the same request only: what others brought does not count, and what comes is for no others.
+    Nobody,
+    /// With others who say the same.
+    Sharers,
+    /// What anybody brought is as good, because the digest itself is from whoever may read the bytes; what comes is not for
+    /// [`Sharing::Sharers`].
+    Everybody,
 }
 
 /// The right to fetch. Dropping it, however that happens, frees the seat first and then tells readers that it is over.
 #[derive(Debug)]
 pub(crate) struct Lead {
-    _seat: Seat,
+    seat: Seat,
+    readers: Reader,
     sender: watch::Sender<State>,
 }
 
@@ -132,31 +171,56 @@ impl Lead {
     pub(crate) fn publish(&self, state: State) {
         self.sender.send_replace(state);
     }
+
+    /// Whether somebody reads, or is about to.
+    pub(crate) fn is_read(&self) -> bool {
+        Arc::strong_count(&self.readers) > 1
+    }
+
+    /// Frees the seat if nobody reads. `true`: it is free, and nobody will ever see what becomes of this fill.
+    pub(crate) fn give_up(&self) -> bool {
+        // Readers come under this lock.
+        let mut seats = self.seat.lock();
+        let nobody = !self.is_read();
+        if nobody {
+            self.seat.free(&mut seats);
+        }
+        nobody
+    }
 }
 
 #[derive(Debug)]
 struct Seat {
     running: Arc<Running>,
     key: Key,
-    digest: Option<Digest>,
+    digest: Option<(Digest, Sharing)>,
     state: watch::Receiver<State>,
+}
+
+impl Seat {
+    fn lock(&self) -> MutexGuard<'_, Seats> {
+        let seats = self.running.seats.lock();
+        seats.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes this fill out of the tables, and leaves one alone that has come after it.
+    fn free(&self, seats: &mut Seats) {
+        let is_this =
+            |view: Option<&View>| view.is_some_and(|view| view.state.same_channel(&self.state));
+        if is_this(seats.by_request.get(&self.key)) {
+            seats.by_request.remove(&self.key);
+        }
+        if let Some(digest) = &self.digest
+            && is_this(seats.by_digest.get(digest))
+        {
+            seats.by_digest.remove(digest);
+        }
+    }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let mut seats = self
-            .running
-            .seats
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        seats.by_request.remove(&self.key);
-        if let Some(digest) = self.digest
-            && let Some(state) = seats.by_digest.get(&digest)
-            && state.same_channel(&self.state)
-        {
-            seats.by_digest.remove(&digest);
-        }
-        drop(seats);
+        self.free(&mut self.lock());
         self.running.count.send_modify(|count| *count -= 1);
     }
 }

@@ -120,6 +120,7 @@ impl World {
             on_mismatch: OnDigestMismatch::Reject,
             max_length: 1 << 30,
             negative_ttl: Duration::ZERO,
+            sharing: Sharing::Everybody,
         };
         let object = self.cache.fill(request, source.clone()).await;
         (object.expect("a full disk is no error"), bytes, source)

@@ -1,14 +1,19 @@
 //! `auth:`
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use super::resolve::required;
 use super::section::{Context, Section, Value};
-use super::{Auth, Challenge, Jwt, Secret, Server, Subject, Tenant};
+use super::{Auth, Challenge, Jwt, Secret, Server, Subject, Tenant, TokenServer, units};
 use crate::names::{TenantPath, TenantPattern};
 
 /// What ChartMuseum looks up in the claims of a token.
 const ACTIONS_PATH: &str = "access[?name=='$NAMESPACE' && type=='$ACCESS_ENTRY_TYPE'].actions[]";
+
+/// How long tokens may last.
+const LIFETIMES: RangeInclusive<Duration> = Duration::from_mins(1)..=Duration::from_hours(24);
 
 /// The section; absent keys have their defaults.
 pub(super) fn read(value: Option<Value<'_>>) -> Auth {
@@ -35,8 +40,47 @@ pub(super) fn read(value: Option<Value<'_>>) -> Auth {
     {
         auth.challenge = challenge;
     }
+    if let Some(value) = section.take("token") {
+        auth.token = token(&value);
+    }
     section.finish();
     auth
+}
+
+fn token(value: &Value<'_>) -> TokenServer {
+    let defaults = TokenServer::default();
+    let Some(mut section) = value.section() else {
+        return defaults;
+    };
+    let key_file = section
+        .take("key_file")
+        .and_then(|value| value.readable_file());
+    let previous_key_files = section.take("previous_key_files").map(|value| {
+        let files = value.items();
+        files.iter().filter_map(Value::readable_file).collect()
+    });
+    let token = TokenServer {
+        key_file,
+        previous_key_files: previous_key_files.unwrap_or_default(),
+        lifetime: section.parsed_or("lifetime", defaults.lifetime, |text| match units::duration(
+            text,
+        )? {
+            lifetime if LIFETIMES.contains(&lifetime) => Ok(lifetime),
+            _ => Err("write a time from 60s to 24h: clients take less for a minute".into()),
+        }),
+        anonymous_on_unknown_credentials: section.boolean(
+            "anonymous_on_unknown_credentials",
+            defaults.anonymous_on_unknown_credentials,
+        ),
+        attempts: section.parsed_or("attempts", defaults.attempts, |text| match text.parse() {
+            Ok(attempts @ 1..=60_000) => Ok(attempts),
+            _ => Err(
+                "write how many wrong passwords an address has each minute, from 1 to 60000".into(),
+            ),
+        }),
+    };
+    section.finish();
+    token
 }
 
 fn user(name: &str, value: &Value<'_>) -> Option<Secret> {

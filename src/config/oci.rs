@@ -14,9 +14,9 @@ use crate::oci::RepoName;
 /// An upstream of `type: oci`, besides what all upstreams have.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Oci {
-    /// The registry: scheme, host and port. Its path, if any, is `prefix`.
+    /// The registry: scheme, host and port, and what stands before `/v2/` where the API lies below a path.
     pub url: Url,
-    /// What every repository lies below at the upstream (the path of `url`).
+    /// What every repository lies below at the upstream: the path of the configured URL, or what stands behind `/v2/` in it.
     pub prefix: Option<RepoName>,
     /// What `?ns=` may say for this upstream, in lower case, with a port where it is not the scheme's own. Default: the host
     /// of `url`, and all names of Docker Hub for any of them.

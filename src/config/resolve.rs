@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use super::mistakes::listed;
 use super::section::{Context, Section, Value};
 use super::{
-    Cache, Config, Environment, Mistakes, Redis, Secret, auth, museum, server, store, tenants,
-    tree, upstreams,
+    Cache, Config, Environment, Mistakes, Redis, Secret, auth, museum, registry_server, server,
+    store, tenants, tree, upstreams,
 };
 
 /// Resolves `text`, or finds everything that is wrong with it.
@@ -50,6 +50,7 @@ fn read<'c>(context: &'c Context<'c>, node: &'c tree::Node) -> Option<Config> {
     let tenants = tenants::read(file.take("tenants"), &upstreams);
     let museum = museum::read(file.take("chartmuseum"));
     let auth = auth::read(file.take("auth"));
+    let registry = file.take("registry");
     let offline = file.boolean("offline", false);
     if tenants.is_none() {
         file.mistake("`tenants` is missing: without one there is nothing to serve");
@@ -57,6 +58,8 @@ fn read<'c>(context: &'c Context<'c>, node: &'c tree::Node) -> Option<Config> {
     file.finish();
     let tenants::Read { tenants, patterns } = tenants.unwrap_or_default();
     auth::users_for_rules(context, &server, &auth, &tenants, &patterns);
+    let registry = registry_server::read(registry, &tenants, &patterns, &upstreams);
+    registry_server::tenants(context, &registry, &museum, &tenants, &patterns);
     museum::strict_tenants(context, &museum, &tenants, &patterns);
     Some(Config {
         server,
@@ -67,7 +70,7 @@ fn read<'c>(context: &'c Context<'c>, node: &'c tree::Node) -> Option<Config> {
         tenants,
         patterns,
         museum,
-        registry: super::RegistryServer::default(),
+        registry,
         auth,
         offline,
     })

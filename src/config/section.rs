@@ -413,8 +413,9 @@ impl<'c> Section<'c> {
 }
 
 /// Sections whose keys are names.
-const NAMED: [&str; 4] = [
+const NAMED: [&str; 5] = [
     "upstreams",
+    "registry.hosts",
     "tenants",
     "auth.users",
     "chartmuseum.artifact_hub",

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::mistakes::{listed, nearest};
+use super::registries::{blob_size, manifest_size};
+use super::registry_server::members as registry_members;
 use super::resolve::required;
 use super::section::{Section, Value};
 use super::upstreams::Read as Upstreams;
@@ -79,8 +81,12 @@ fn tenant(path: &TenantPath, value: &Value<'_>, upstreams: &Upstreams) -> Option
             charts.push(member);
         }
     });
-    if hosted.is_none() && has_charts.is_none() {
-        section.mistake("serves nothing: give `charts`, or `hosted: {}` for uploads");
+    let registries = section
+        .take("registries")
+        .map(|value| registry_members(path, &value, upstreams));
+    if hosted.is_none() && has_charts.is_none() && registries.is_none() {
+        section
+            .mistake("serves nothing: give `charts` or `registries`, or `hosted: {}` for uploads");
     }
     let index = section
         .take("index")
@@ -89,13 +95,12 @@ fn tenant(path: &TenantPath, value: &Value<'_>, upstreams: &Upstreams) -> Option
         .take("access")
         .map_or_else(Access::default, |value| access(&value));
     let limits = section.take("limits").and_then(|value| limits(&value));
-    section.later("registries");
     section.finish();
     Some(Tenant {
         path: path.clone(),
         hosted,
         charts,
-        registries: Vec::new(),
+        registries: registries.unwrap_or_default(),
         index,
         access,
         limits,
@@ -137,6 +142,16 @@ fn hosted(value: &Value<'_>) -> Option<Hosted> {
         .unwrap_or(hosted.max_upload);
     hosted.max_objects = section.parsed_or("max_objects", hosted.max_objects, count);
     hosted.max_versions = section.parsed_or("max_versions", hosted.max_versions, count);
+    let registry = &mut hosted.registry;
+    registry.max_blob = section.parsed_or("max_blob", registry.max_blob, blob_size);
+    registry.max_manifest = section.parsed_or("max_manifest", registry.max_manifest, manifest_size);
+    registry.quota = section.take("quota").and_then(|value| {
+        value.parsed(|text| match units::size(text)? {
+            0 => Err("more than zero; `hosted: false` switches uploads off".into()),
+            size => Ok(size),
+        })
+    });
+    registry.immutable_tags = section.boolean("immutable_tags", registry.immutable_tags);
     section.finish();
     Some(hosted)
 }
@@ -151,14 +166,16 @@ fn count(text: &str) -> Result<usize, String> {
 fn member(value: &Value<'_>, upstreams: &Upstreams) -> Option<Member> {
     if !value.is_section() {
         return Some(Member {
-            upstream: upstream(value, upstreams)?,
+            upstream: chart_upstream(value, upstreams)?,
             include: Vec::new(),
             exclude: Vec::new(),
             versions: None,
         });
     }
     let mut section = value.section()?;
-    let name = required(&mut section, "upstream", |value| upstream(value, upstreams));
+    let name = required(&mut section, "upstream", |value| {
+        chart_upstream(value, upstreams)
+    });
     let include = globs(&mut section, "include");
     let exclude = globs(&mut section, "exclude");
     let versions = section
@@ -173,7 +190,19 @@ fn member(value: &Value<'_>, upstreams: &Upstreams) -> Option<Member> {
     })
 }
 
-fn upstream(value: &Value<'_>, upstreams: &Upstreams) -> Option<Arc<str>> {
+fn chart_upstream(value: &Value<'_>, upstreams: &Upstreams) -> Option<Arc<str>> {
+    let name = upstream(value, upstreams)?;
+    if upstreams.registries.get(&name) == Some(&true) {
+        value.mistake(format!(
+            "`{name}` is a registry; name it under `registries`. Charts of a registry in the index: not supported yet"
+        ));
+        return None;
+    }
+    Some(name)
+}
+
+/// The upstream that somebody names.
+pub(super) fn upstream(value: &Value<'_>, upstreams: &Upstreams) -> Option<Arc<str>> {
     value.parsed(|text| {
         let names = || upstreams.names.iter().map(AsRef::as_ref);
         upstreams
@@ -194,7 +223,8 @@ fn upstream(value: &Value<'_>, upstreams: &Upstreams) -> Option<Arc<str>> {
     })
 }
 
-fn globs(section: &mut Section<'_>, key: &'static str) -> Vec<String> {
+/// Patterns of names.
+pub(super) fn globs(section: &mut Section<'_>, key: &'static str) -> Vec<String> {
     let Some(value) = section.take(key) else {
         return Vec::new();
     };
@@ -203,9 +233,9 @@ fn globs(section: &mut Section<'_>, key: &'static str) -> Vec<String> {
         .iter()
         .filter_map(|item| {
             item.parsed(|text| match globset::Glob::new(text) {
-                _ if text.is_empty() => Err("an empty pattern matches no chart".into()),
+                _ if text.is_empty() => Err("an empty pattern matches nothing".into()),
                 Ok(_) => Ok(text.to_owned()),
-                Err(error) => Err(format!("not a pattern of chart names: {}", error.kind())),
+                Err(error) => Err(format!("not a pattern of names: {}", error.kind())),
             })
         })
         .collect();

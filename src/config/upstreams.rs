@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::resolve::required;
 use super::section::{Section, Value};
-use super::{Client, OnDigestMismatch, Source, Upstream, UpstreamAuth, buckets, units};
+use super::{Client, OnDigestMismatch, Source, Upstream, UpstreamAuth, buckets, registries, units};
+use crate::oci::RepoName;
 
 /// The kinds of the contract.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -16,6 +16,7 @@ enum Type {
     Helm,
     Dir,
     S3,
+    Oci,
     Later,
 }
 
@@ -29,7 +30,11 @@ pub(super) fn read(value: Option<&Value<'_>>) -> Read {
             );
         }
         read.names.push(Arc::clone(&name));
-        if let Some(upstream) = upstream(&name, &value) {
+        let (kind, upstream) = upstream(&name, &value);
+        if let Some(is_registry) = kind {
+            read.registries.insert(Arc::clone(&name), is_registry);
+        }
+        if let Some(upstream) = upstream {
             read.upstreams.insert(name, upstream);
         }
     }
@@ -43,6 +48,8 @@ pub(super) struct Read {
     pub(super) upstreams: BTreeMap<Arc<str>, Upstream>,
     /// All names, so that a mistake in an upstream does not look like another one in every tenant that uses it.
     pub(super) names: Vec<Arc<str>>,
+    /// Whether they are registries, as far as they say what they are.
+    pub(super) registries: BTreeMap<Arc<str>, bool>,
 }
 
 /// Names stand in metrics, routes of the admin listener and file names.
@@ -54,22 +61,75 @@ fn is_name(name: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
 }
 
-fn upstream(name: &Arc<str>, value: &Value<'_>) -> Option<Upstream> {
-    let mut section = value.section()?;
-    let kind = kind(&mut section);
+/// Whether it is a registry, and what it is where it has no mistakes.
+fn upstream(name: &Arc<str>, value: &Value<'_>) -> (Option<bool>, Option<Upstream>) {
+    let Some(mut section) = value.section() else {
+        return (None, None);
+    };
+    let url = section.take("url");
+    let kind = match section.take("type") {
+        Some(value) => kind(&value),
+        None => by_scheme(url.as_ref()),
+    };
     if kind == Some(Type::Later) {
         // Its keys are in words that are not known yet; the type is the mistake.
-        return None;
+        return (None, None);
     }
-    let mut bucket = None;
-    let source = required(&mut section, "url", |value| match is_bucket(kind, value) {
-        true => {
-            bucket = Some(value.clone());
-            None
+    if url.is_none() {
+        section.mistake("`url` is missing");
+    }
+    let client = match kind {
+        Some(Type::Dir) => {
+            let reason = "has no meaning for a folder; it belongs to upstreams of type `helm`, `s3` and `oci`";
+            for key in ["timeout", "proxy", "tls", "auth", "allow_private"] {
+                section.refuse(key, reason);
+            }
+            Client {
+                timeout: DEFAULT_TIMEOUT,
+                ..Client::default()
+            }
         }
-        false => source(kind, value),
-    });
-    let is_bucket = bucket.is_some() || kind == Some(Type::S3);
+        _ => client(&mut section),
+    };
+    let upstream = match kind {
+        Some(Type::Oci) => registry(name, &mut section, url.as_ref(), client),
+        _ => charts(name, &mut section, kind, url.as_ref(), client),
+    };
+    section.finish();
+    (kind.map(|kind| kind == Type::Oci), upstream)
+}
+
+fn registry(
+    name: &Arc<str>,
+    section: &mut Section<'_>,
+    url: Option<&Value<'_>>,
+    client: Client,
+) -> Option<Upstream> {
+    if !RepoName::parse(name).is_ok_and(|name| name.is_single()) {
+        section.mistake(
+            "the name of a registry is part of repositories' names: write lower-case letters and digits, with `.`, `_` or `-` between them",
+        );
+    }
+    let (source, keep_removed) = registries::read(section, url, &client);
+    Some(Upstream {
+        name: Arc::clone(name),
+        source: source?,
+        refresh: DEFAULT_REFRESH,
+        timeout: client.timeout,
+        client,
+        on_digest_mismatch: OnDigestMismatch::Reject,
+        keep_removed,
+        max_shrink: DEFAULT_SHRINK,
+    })
+}
+
+fn charts(
+    name: &Arc<str>,
+    section: &mut Section<'_>,
+    kind: Option<Type>,
+    url: Option<&Value<'_>>,
+    mut client: Client,
+) -> Option<Upstream> {
     let refresh = section
         .take("refresh")
         .and_then(|value| {
@@ -79,33 +139,18 @@ fn upstream(name: &Arc<str>, value: &Value<'_>) -> Option<Upstream> {
                 refresh => Ok(refresh),
             })
         })
-        .unwrap_or(Duration::from_mins(5));
-    let is_dir = matches!(source, Some(Source::Dir(_))) || kind == Some(Type::Dir);
-    let client = if is_dir {
-        let reason = "has no meaning for a folder; it belongs to upstreams of type `helm` and `s3`";
-        for key in ["timeout", "proxy", "tls", "auth", "allow_private"] {
-            section.refuse(key, reason);
-        }
-        Client {
-            timeout: DEFAULT_TIMEOUT,
-            ..Client::default()
-        }
+        .unwrap_or(DEFAULT_REFRESH);
+    let source = if kind == Some(Type::S3) {
+        buckets::read(section, url, &client)
     } else {
-        let mut client = client(&mut section);
-        if !is_bucket {
+        if kind != Some(Type::Dir) {
             client.auth = section.take("auth").and_then(|value| auth(&value));
         }
-        client
-    };
-    let source = match is_bucket {
-        true => buckets::read(&mut section, bucket.as_ref(), &client),
-        false => {
-            let reason = "belongs to upstreams of type `s3`";
-            for key in ["bucket", "endpoint", "region", "path_style"] {
-                section.refuse(key, reason);
-            }
-            source
+        let reason = "belongs to upstreams of type `s3`";
+        for key in ["bucket", "endpoint", "region", "path_style"] {
+            section.refuse(key, reason);
         }
+        url.and_then(|url| source(kind, url))
     };
     let on_digest_mismatch = section.choice(
         "on_digest_mismatch",
@@ -116,11 +161,8 @@ fn upstream(name: &Arc<str>, value: &Value<'_>) -> Option<Upstream> {
         ],
     );
     let keep_removed = section.boolean("keep_removed", true);
-    let max_shrink = section.parsed_or("max_shrink", 0.5, units::share);
-    for key in ["tag_ttl", "hosts", "charts"] {
-        section.later(key);
-    }
-    section.finish();
+    let max_shrink = section.parsed_or("max_shrink", DEFAULT_SHRINK, units::share);
+    registries::refuse(section);
     Some(Upstream {
         name: Arc::clone(name),
         source: source?,
@@ -133,31 +175,39 @@ fn upstream(name: &Arc<str>, value: &Value<'_>) -> Option<Upstream> {
     })
 }
 
+const DEFAULT_REFRESH: Duration = Duration::from_mins(5);
+
+const DEFAULT_SHRINK: f64 = 0.5;
+
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// `type:`; absent, the scheme of the URL tells.
-fn kind(section: &mut Section<'_>) -> Option<Type> {
-    let value = section.take("type")?;
+fn kind(value: &Value<'_>) -> Option<Type> {
     let kind = value.choice(&[
         ("helm", Type::Helm),
         ("dir", Type::Dir),
         ("s3", Type::S3),
         ("git", Type::Later),
-        ("oci", Type::Later),
+        ("oci", Type::Oci),
     ])?;
     if kind == Type::Later {
         value.mistake(format!(
-            "`{}`: not supported yet; use `helm`, `dir` or `s3`",
+            "`{}`: not supported yet; use `helm`, `dir`, `s3` or `oci`",
             value.spelling()
         ));
     }
     Some(kind)
 }
 
-/// Whether the URL is to be read as a bucket's, by `type` or by its own scheme.
-fn is_bucket(kind: Option<Type>, value: &Value<'_>) -> bool {
-    let by_scheme = || value.spelling().starts_with("s3://");
-    kind == Some(Type::S3) || (kind.is_none() && by_scheme())
+/// What a URL says without a `type`. Registries have the same schemes as chart repositories; only `oci://` is theirs alone.
+fn by_scheme(url: Option<&Value<'_>>) -> Option<Type> {
+    let text = url?.spelling();
+    match text.split_once("://")?.0 {
+        "s3" => Some(Type::S3),
+        "oci" => Some(Type::Oci),
+        "file" => Some(Type::Dir),
+        "http" | "https" => Some(Type::Helm),
+        _ => None,
+    }
 }
 
 fn source(kind: Option<Type>, value: &Value<'_>) -> Option<Source> {
@@ -168,11 +218,11 @@ fn source(kind: Option<Type>, value: &Value<'_>) -> Option<Source> {
         (Some(Type::Dir), None) => value.path_beside_file().map(Source::Dir),
         (Some(Type::Helm) | None, Some("http" | "https")) => helm_url(value, &text),
         (None, None) => {
-            value.mistake("without `type` this must be an http, https, s3 or file URL; for a folder add `type: dir`");
+            value.mistake("without `type` this must be an http, https, s3, oci or file URL; for a folder add `type: dir`");
             None
         }
         (_, Some("oci")) => {
-            value.mistake("OCI registries as upstreams: not supported yet");
+            value.mistake("this is a registry; write `type: oci`");
             None
         }
         (Some(Type::Dir), Some(_)) => {
@@ -334,7 +384,7 @@ fn auth(value: &Value<'_>) -> Option<UpstreamAuth> {
 }
 
 /// RFC 7617: a colon would end the name.
-fn user_name(text: &str) -> Result<String, String> {
+pub(super) fn user_name(text: &str) -> Result<String, String> {
     if text.is_empty() || text.contains(|c: char| c == ':' || c.is_control()) {
         Err("a user name is not empty and has no `:`".into())
     } else {

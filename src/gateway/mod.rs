@@ -3,10 +3,13 @@
 //! A reload builds a new gateway beside the old one; upstreams and stores whose configuration did not change move over
 //! with all they hold. Requests in flight keep the gateway that they started with.
 
+mod entrance;
 mod holdings;
 mod instances;
+mod locate;
 mod parts;
 mod pattern;
+mod registries;
 mod slots;
 mod tenant;
 mod upstreams;
@@ -21,18 +24,24 @@ use tokio::task::JoinSet;
 
 use self::holdings::{Held, Holdings};
 use self::instances::Instances;
+use self::locate::Addresses;
+pub use self::locate::{Located, Place, Selected};
 use self::pattern::{Pattern, Patterns};
+use self::registries::Registries;
+pub use self::registries::{HostedRegistryPart, TenantRegistry};
 pub use self::tenant::{HostedPart, Tenant};
 use crate::auth::{Authenticator, Identity};
 use crate::cache::Cache;
 use crate::clock::Clock;
-use crate::config::{Action, Config};
+use crate::config::{self, Action, Config};
 use crate::error::{Error, ErrorKind, Result};
 use crate::metrics::Metrics;
 use crate::names::TenantPath;
 use crate::net::Clients;
 use crate::repository::proxy::{Proxy, ShrinkRule};
+use crate::repository::registry::ProxyRegistry;
 use crate::store::Places;
+use crate::store::registry::RegistryStore;
 
 /// How often what nobody needs any more is forgotten: idle rate-limit keys, tenants of patterns that hold nothing.
 const HOUSEKEEPING: Duration = Duration::from_secs(15);
@@ -66,9 +75,11 @@ pub struct Gateway {
     config: Config,
     authenticator: Authenticator,
     upstreams: Upstreams,
+    registries: Registries,
     /// Those with a key of their own.
     tenants: BTreeMap<TenantPath, Arc<Tenant>>,
     patterns: Patterns,
+    addresses: Addresses,
     instances: Instances,
     holdings: Arc<Holdings>,
     shared: Shared,
@@ -86,12 +97,16 @@ impl Gateway {
         previous: Option<&Self>,
         progress: &Progress,
     ) -> Result<Arc<Self>> {
-        let authenticator = Authenticator::open(&config.auth, &shared.clock)?;
+        let authenticator = Authenticator::build(&config, &shared.clock)?;
         let mut upstreams = BTreeMap::new();
         for (name, upstream) in &config.upstreams {
+            if matches!(upstream.source, config::Source::Oci(_)) {
+                continue;
+            }
             let proxy = upstreams::open(upstream, &config, shared, previous).await?;
             upstreams.insert(name.clone(), proxy);
         }
+        let registries = Registries::open(&config, shared, previous).await?;
         let holdings = previous
             .filter(|previous| previous.config.store == config.store)
             .map_or_else(|| Arc::new(Holdings::new()), |old| old.holdings.clone());
@@ -101,12 +116,18 @@ impl Gateway {
                 Some(_) => Some(Held::open(&holdings, path, &config, shared, progress).await?),
                 None => None,
             };
-            let tenant = Tenant::build(tenant, held, &upstreams, &config, shared)?;
+            let registry = registries.tenant(path, tenant, shared)?;
+            let tenant = Tenant::build(tenant, held, registry, &upstreams, &config, shared)?;
+            if tenant.charts().members().is_empty() {
+                // Nobody is to wait for an index that is empty.
+                tenant.charts().publish().await?;
+            }
             tenants.insert(path.clone(), Arc::new(tenant));
         }
         let mut patterns = Vec::new();
         for (pattern, tenant) in &config.patterns {
-            let blank = Tenant::blank(pattern, tenant, &upstreams, &config, shared)?;
+            let registry = registries.blank(pattern, tenant, shared)?;
+            let blank = Tenant::blank(pattern, tenant, registry, &upstreams, &config, shared)?;
             if tenant.charts.is_empty() {
                 // Nobody is to wait for an index that is empty.
                 blank.charts().publish().await?;
@@ -119,9 +140,11 @@ impl Gateway {
         }
         let gateway = Self {
             patterns: Patterns::new(patterns, config.museum.strict),
+            addresses: Addresses::of(&config),
             config,
             authenticator,
             upstreams,
+            registries,
             tenants,
             instances: Instances::new(),
             holdings,
@@ -174,6 +197,16 @@ impl Gateway {
         all
     }
 
+    /// All tenants with something for registry clients: those with a key of their own, and those of patterns that somebody uses
+    /// at this moment. In path order.
+    pub fn registry_tenants(&self) -> Vec<Arc<Tenant>> {
+        let exact = self.tenants.values().cloned();
+        let mut all: Vec<_> = exact.chain(self.registries.instances()).collect();
+        all.retain(|tenant| tenant.registry().is_some());
+        all.sort_by(|a, b| a.path().cmp(b.path()));
+        all
+    }
+
     /// All upstreams in name order.
     pub fn upstreams(&self) -> impl Iterator<Item = &Arc<Proxy>> {
         self.upstreams.values()
@@ -184,6 +217,21 @@ impl Gateway {
         self.upstreams
             .get(name)
             .ok_or_else(|| Error::not_found(format!("upstream `{name:.120}` is not configured")))
+    }
+
+    /// All upstream registries in name order.
+    pub fn upstream_registries(&self) -> impl Iterator<Item = &Arc<ProxyRegistry>> {
+        self.registries.upstreams()
+    }
+
+    /// The upstream registry of this name.
+    pub fn upstream_registry(&self, name: &str) -> Option<&Arc<ProxyRegistry>> {
+        self.registries.upstream(name)
+    }
+
+    /// The store of everything that was pushed; `None` where nothing is hosted.
+    pub fn registry_store(&self) -> Option<&Arc<RegistryStore>> {
+        self.registries.store()
     }
 
     /// Refreshes one upstream now and publishes the tenants that show it. Answers when they do.
@@ -201,6 +249,11 @@ impl Gateway {
             }
         }
         Ok(())
+    }
+
+    /// Who can be somebody, for what only registries need.
+    pub fn authenticator(&self) -> &Authenticator {
+        &self.authenticator
     }
 
     /// Who sends the request; see [`Authenticator::authenticate`].
@@ -224,6 +277,27 @@ impl Gateway {
         action: Action,
         address: Option<IpAddr>,
     ) -> Result<Arc<Tenant>> {
+        let (rights, pattern) = self.pass(path, identity, action, address)?;
+        let tenant = match pattern {
+            Some((pattern, name)) => self.instance(pattern, &name, action).await?,
+            None => rights.clone(),
+        };
+        tenant.note_use();
+        Ok(tenant)
+    }
+
+    /// The decision of the gate: whose rules and rates counted, and the pattern, where `path` fits one.
+    #[expect(
+        clippy::type_complexity,
+        reason = "a pattern and the name that fits it go together"
+    )]
+    fn pass(
+        &self,
+        path: &str,
+        identity: &Identity,
+        action: Action,
+        address: Option<IpAddr>,
+    ) -> Result<(&Arc<Tenant>, Option<(&Arc<Pattern>, TenantPath)>)> {
         let exact = self.tenants.get(path);
         let pattern = match exact {
             Some(_) => None,
@@ -238,12 +312,7 @@ impl Gateway {
         rights
             .check_rate(identity, address, name.label())
             .inspect_err(|_| self.shared.metrics.rate_limited(rights.path().label()))?;
-        let tenant = match pattern {
-            Some((pattern, name)) => self.instance(pattern, &name, action).await?,
-            None => rights.clone(),
-        };
-        tenant.note_use();
-        Ok(tenant)
+        Ok((rights, pattern))
     }
 
     /// The gate of what belongs to no repository in the ChartMuseum service, such as its welcome page: the one tenant's rules
@@ -297,14 +366,7 @@ impl Gateway {
 
     /// What a caller is told about a tenant that is not there for him.
     fn absent(&self, path: &str, identity: &Identity) -> Error {
-        // Where any tenant wants credentials, a stranger must not learn which tenants exist by the difference.
-        let blanks = self.patterns.iter().map(|pattern| &pattern.blank);
-        let closed = self.tenants.values().chain(blanks).any(|tenant| {
-            !tenant
-                .policy()
-                .allows(&Identity::Anonymous, path, Action::Pull)
-        });
-        if identity.may_have_more() && closed {
+        if self.hides(path, identity) {
             return Error::new(
                 ErrorKind::Unauthenticated,
                 format!("`/{path:.200}` needs credentials; send a user name and password"),
@@ -313,7 +375,22 @@ impl Gateway {
         Error::not_found(format!("tenant `/{path:.200}` does not exist"))
     }
 
+    /// Whether `identity` could see more with other credentials, at `path` or elsewhere.
+    ///
+    /// Where any tenant wants credentials, a stranger must not learn which tenants exist by the difference.
+    fn hides(&self, path: &str, identity: &Identity) -> bool {
+        let blanks = self.patterns.iter().map(|pattern| &pattern.blank);
+        let is_closed = |tenant: &Arc<Tenant>| {
+            !tenant
+                .policy()
+                .allows(&Identity::Anonymous, path, Action::Pull)
+        };
+        identity.may_have_more() && self.tenants.values().chain(blanks).any(is_closed)
+    }
+
     fn start(self: &Arc<Self>, previous: Option<&Self>) {
+        self.registries
+            .start(previous.map(|previous| &previous.registries));
         for (name, upstream) in &self.upstreams {
             let moved = previous.and_then(|previous| previous.upstreams.get(name));
             if !moved.is_some_and(|moved| Arc::ptr_eq(moved, upstream)) {
@@ -344,6 +421,7 @@ impl Gateway {
             .for_each(|tenant| tenant.sweep());
         // In this order: the stores of the first are free then.
         self.instances.look_over();
+        self.registries.look_over();
         self.holdings.look_over();
     }
 }

@@ -7,6 +7,7 @@ use tokio::task::AbortHandle;
 
 use super::holdings::Held;
 use super::pattern::Pattern;
+use super::registries::TenantRegistry;
 use super::{Shared, Upstreams};
 use crate::auth::{Identity, Policy};
 use crate::config::{self, Action, Config};
@@ -29,6 +30,7 @@ pub struct Tenant {
     stand_in: Option<Arc<str>>,
     charts: Arc<Group>,
     hosted: Option<HostedPart>,
+    registry: Option<TenantRegistry>,
     /// Keeps the hosted store open.
     held: Option<Held>,
     rights: Rights,
@@ -69,6 +71,7 @@ impl Tenant {
     pub(super) fn build(
         config: &config::Tenant,
         held: Option<Held>,
+        registry: Option<TenantRegistry>,
         upstreams: &Upstreams,
         whole: &Config,
         shared: &Shared,
@@ -76,24 +79,27 @@ impl Tenant {
         let members = upstream_members(config, upstreams)?;
         let rights = Rights::of(config);
         let path = config.path.clone();
-        Ok(Self::assemble(
-            path, config, held, members, rights, whole, shared,
-        ))
+        Ok(Self {
+            registry,
+            ..Self::assemble(path, config, held, members, rights, whole, shared)
+        })
     }
 
     /// What all tenants of a pattern share: it hosts nothing.
     pub(super) fn blank(
         pattern: &TenantPattern,
         config: &config::Tenant,
+        registry: Option<TenantRegistry>,
         upstreams: &Upstreams,
         whole: &Config,
         shared: &Shared,
     ) -> Result<Self> {
         let members = upstream_members(config, upstreams)?;
         let (path, rights) = (pattern.stand_in(), Rights::of(config));
-        Ok(Self::assemble(
-            path, config, None, members, rights, whole, shared,
-        ))
+        Ok(Self {
+            registry,
+            ..Self::assemble(path, config, None, members, rights, whole, shared)
+        })
     }
 
     /// One of a pattern's tenants, with an index of its own.
@@ -122,9 +128,22 @@ impl Tenant {
             stand_in: Some(self.path.label().clone()),
             charts: self.charts.clone(),
             hosted,
+            registry: None,
             held,
             rights: self.rights.clone(),
             _publisher: None,
+        }
+    }
+
+    /// This blank tenant as the one at `path`, for registry clients.
+    pub(super) fn for_registries(
+        &self,
+        path: TenantPath,
+        registry: Option<TenantRegistry>,
+    ) -> Self {
+        Self {
+            registry,
+            ..self.under(path, None)
         }
     }
 
@@ -160,6 +179,7 @@ impl Tenant {
             path,
             stand_in: None,
             charts,
+            registry: None,
             held,
             rights,
             _publisher: Some(AbortOnDrop(publisher)),
@@ -222,6 +242,11 @@ impl Tenant {
                 ),
             )
         })
+    }
+
+    /// What it has for registry clients. `None`: neither `registries` nor `hosted` is set for it.
+    pub fn registry(&self) -> Option<&TenantRegistry> {
+        self.registry.as_ref()
     }
 
     /// Takes one request of `identity` to the tenant called `label` off the allowance. Errors: over its rate.

@@ -6,6 +6,7 @@ pub mod body;
 pub mod conditional;
 pub mod encoding;
 pub mod file;
+mod host;
 pub mod range;
 
 use std::borrow::Cow;
@@ -18,6 +19,7 @@ pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 pub use self::body::{Body, ByteStream};
 pub use self::file::FileReader;
+pub use self::host::Authority;
 use crate::error::Result;
 
 /// A request's head. The body is handed to handlers beside it, because reading it needs the connection.
@@ -31,6 +33,10 @@ pub struct Request {
     pub query: Option<String>,
     /// All header fields.
     pub headers: HeaderMap,
+    /// Which host it was sent to, as the client wrote it: of an absolute target or `:authority`, else the `Host` field.
+    pub host: Option<String>,
+    /// Whether its connection to this process is encrypted.
+    pub secure: bool,
     /// The peer's address, absent on Unix sockets.
     pub peer: Option<SocketAddr>,
     /// The subject of a verified client certificate, where the listener asks for one.
@@ -57,6 +63,11 @@ impl Request {
     /// The value of header `name` where it is visible ASCII.
     pub fn header(&self, name: impl http::header::AsHeaderName) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// Which host it was sent to, where that is one that can be dialled.
+    pub fn authority(&self) -> Option<Authority<'_>> {
+        self.host.as_deref().and_then(Authority::parse)
     }
 
     /// Whether the query has `key`, with or without a value.

@@ -17,6 +17,16 @@ pub enum Selection {
 
 /// Reads `Range` and `If-Range` against an object of `length` bytes with the strong tag `etag`.
 pub fn select(headers: &HeaderMap, length: u64, etag: Option<&str>) -> Selection {
+    read(headers, length, etag, Selection::Whole)
+}
+
+/// The same for registries, where a range whose end lies before its start is refused (`bytes=500-0`), not ignored: clients that
+/// resume downloads ask so by mistake and must not take everything for a part (spec: oci.md §1.5).
+pub fn select_strictly(headers: &HeaderMap, length: u64, etag: Option<&str>) -> Selection {
+    read(headers, length, etag, Selection::Unsatisfiable)
+}
+
+fn read(headers: &HeaderMap, length: u64, etag: Option<&str>, reversed: Selection) -> Selection {
     let Some(text) = headers
         .get(header::RANGE)
         .and_then(|value| value.to_str().ok())
@@ -44,7 +54,7 @@ pub fn select(headers: &HeaderMap, length: u64, etag: Option<&str>) -> Selection
         }
         (Some(Some(start)), Some(last)) => {
             if last.is_some_and(|last| last < start) {
-                return Selection::Whole;
+                return reversed;
             }
             if start >= length {
                 return Selection::Unsatisfiable;
@@ -113,6 +123,19 @@ mod tests {
         ] {
             assert_eq!(select_of(range, 10), Selection::Whole, "{range}");
         }
+    }
+
+    #[test]
+    fn registries_refuse_reversed_ranges() {
+        let select = |range: &'static str| {
+            let value = header::HeaderValue::from_static(range);
+            select_strictly(&HeaderMap::from_iter([(header::RANGE, value)]), 10, None)
+        };
+        assert_eq!(select("bytes=500-0"), Selection::Unsatisfiable);
+        assert_eq!(select("bytes=5-2"), Selection::Unsatisfiable);
+        assert_eq!(select("bytes=2-5"), Selection::Part(2..6));
+        assert_eq!(select("bytes=0-1,4-5"), Selection::Whole);
+        assert_eq!(select("bytes=a-b"), Selection::Whole);
     }
 
     #[test]

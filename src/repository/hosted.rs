@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use super::{Artifact, BrokenFile, ChartRepository, Content, Freshness, Origin};
-use crate::cache::{Cache, FillRequest, FillSource};
+use crate::cache::{Cache, FillRequest, FillSource, Sharing};
 use crate::config::OnDigestMismatch;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
@@ -93,6 +93,7 @@ async fn through_cache(
         max_length: MAX_ARCHIVE,
         // The store remembers for itself what is not there.
         negative_ttl: Duration::ZERO,
+        sharing: Sharing::Everybody,
     };
     let source = Arc::new(InBucket { object, length });
     cache.fill(request, source).await.map(Content::Cached)

@@ -150,6 +150,18 @@ pub enum Content {
     Stored(Arc<File>, u64),
     /// In memory: a small file of a hosted store in a bucket.
     Bytes(Bytes),
+    /// Elsewhere: nothing of it is fetched before a body is asked for.
+    Remote(Arc<dyn RemoteContent>),
+}
+
+/// Bytes that are fetched when somebody wants them.
+#[async_trait]
+pub trait RemoteContent: Debug + Send + Sync {
+    /// The length in bytes, where it is known before.
+    fn length(&self) -> Option<u64>;
+
+    /// The bytes of `range`, as [`Artifact::body`].
+    async fn body(&self, range: Range<u64>) -> Result<Body>;
 }
 
 impl Artifact {
@@ -159,6 +171,7 @@ impl Artifact {
             Content::Cached(object) => object.length(),
             Content::Stored(_, length) => Some(*length),
             Content::Bytes(bytes) => Some(bytes.len() as u64),
+            Content::Remote(content) => content.length(),
         }
     }
 
@@ -166,6 +179,7 @@ impl Artifact {
     pub async fn body(&self, range: Range<u64>) -> Result<Body> {
         match &self.content {
             Content::Cached(object) => object.body(range).await,
+            Content::Remote(content) => content.body(range).await,
             Content::Stored(file, length) => {
                 Ok(ByteStream::from_file(file.clone(), range.start..range.end.min(*length)).into())
             }

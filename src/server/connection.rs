@@ -103,6 +103,7 @@ pub(super) struct Connection {
     pub(super) front: Arc<Front>,
     pub(super) watch: Arc<Watch>,
     pub(super) peer: Option<SocketAddr>,
+    pub(super) secure: bool,
     pub(super) subject: Option<Arc<str>>,
     h2c: bool,
 }
@@ -119,6 +120,7 @@ impl Connection {
             front,
             watch,
             peer,
+            secure: stream.get_ssl_digest().is_some(),
             subject,
             h2c,
         }

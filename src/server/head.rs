@@ -50,11 +50,21 @@ pub(super) fn read(session: &ServerSession, connection: &Connection) -> Result<R
         path,
         query,
         headers: head.headers.clone(),
+        host: host(head),
+        secure: connection.secure,
         peer: connection.peer,
         certificate_subject: connection.subject.as_ref().map(Arc::clone),
         id: request_id(&head.headers).map_or_else(|| connection.front.ids.make(), str::to_owned),
         account: Default::default(),
     })
+}
+
+/// `:authority` or that of an absolute target; it has been checked that `Host`, if there is one, agrees.
+fn host(head: &RequestHeader) -> Option<String> {
+    match head.uri.authority() {
+        Some(authority) => Some(authority.as_str().to_owned()),
+        None => Some(head.headers.get(header::HOST)?.to_str().ok()?.to_owned()),
+    }
 }
 
 /// The answer to a head that pingora could not parse.
@@ -232,6 +242,23 @@ mod tests {
         for path in ["/%20", "/%7e", "/100%", "/%", "/%2500"] {
             assert!(!has_control(path), "{path}");
         }
+    }
+
+    #[test]
+    fn the_host_is_the_targets_or_the_fields() {
+        let with = |target: &str, field: Option<&str>| {
+            let mut head = head("GET", target);
+            if let Some(field) = field {
+                head.insert_header("host", field).expect("a header");
+            }
+            host(&head)
+        };
+        assert_eq!(with("/v2/", Some("gw:5000")).as_deref(), Some("gw:5000"));
+        assert_eq!(
+            with("http://gw:5000/v2/", Some("gw:5000")).as_deref(),
+            Some("gw:5000")
+        );
+        assert_eq!(with("/v2/", None), None);
     }
 
     #[test]

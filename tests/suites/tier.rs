@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use chartgate::cache::{Cache, FillRequest, FillSource, Held, Status, Tier};
+use chartgate::cache::{Cache, FillRequest, FillSource, Held, Sharing, Status, Tier};
 use chartgate::clock::Clock;
 use chartgate::config::{self, OnDigestMismatch, Secret};
 use chartgate::digest::Digest;
@@ -212,6 +212,7 @@ async fn fills(world: &World, bytes: &Bytes) -> (Status, usize) {
         on_mismatch: OnDigestMismatch::Reject,
         max_length: 1 << 30,
         negative_ttl: Duration::ZERO,
+        sharing: Sharing::Everybody,
     };
     let source = Arc::new(Whole(bytes.clone(), AtomicUsize::new(0)));
     let object = world

@@ -80,6 +80,8 @@ fn request(query: &str) -> Request {
         path: "/api/charts".into(),
         query: Some(query.into()),
         headers: HeaderMap::new(),
+        host: None,
+        secure: false,
         peer: None,
         certificate_subject: None,
         id: String::new(),

@@ -13,6 +13,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use self::key::Key;
@@ -20,6 +21,7 @@ pub(super) use self::query::ACCESS_ENTRY_TYPE;
 use self::query::{Claims, Query};
 use self::times::Validity;
 use super::policy::Actions;
+use super::remembered::Remembered;
 use super::watched::Watched;
 use crate::clock::Clock;
 use crate::config::Jwt;
@@ -28,8 +30,6 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// How many bytes of tokens are remembered. Their claims take a few times that.
 const REMEMBERED_BYTES: usize = 4 << 20;
-/// What each costs besides its text.
-const OVERHEAD: usize = 256;
 /// No header field is this long; work on one that is would be somebody else's choice.
 const MAX_TOKEN: usize = 64 << 10;
 /// For how many tenants a token remembers what it allows there.
@@ -44,7 +44,7 @@ pub(super) fn namespace(path: &str) -> &str {
 pub(super) struct Tokens {
     issuers: Vec<Issuer>,
     clock: Clock,
-    remembered: Mutex<Remembered>,
+    remembered: Remembered<Kept>,
 }
 
 /// One entry of `auth.jwt`.
@@ -76,7 +76,7 @@ impl Tokens {
         Ok((!issuers.is_empty()).then(|| Self {
             issuers,
             clock: clock.clone(),
-            remembered: Mutex::default(),
+            remembered: Remembered::new(REMEMBERED_BYTES),
         }))
     }
 
@@ -93,13 +93,22 @@ impl Tokens {
         for (position, issuer) in self.issuers.iter().enumerate() {
             // Also where the token is remembered: a key that was replaced must not go on opening doors.
             let key = issuer.key.current().await;
-            let known = self.lock().recall(id, position, &key);
-            let token = match known {
-                Some(token) => token,
+            let known = self.remembered.recall(id);
+            let token = match known.filter(|kept| kept.is_of(position, &key)) {
+                Some(kept) => kept.token,
                 None => match issuer.verify(id, &key, text) {
                     Ok(token) => {
-                        let token = Arc::new(token);
-                        self.remember(id, text.len(), position, key, &token);
+                        let kept = Kept {
+                            issuer: position,
+                            key,
+                            token: Arc::new(token),
+                        };
+                        let token = kept.token.clone();
+                        let now = self.clock.now();
+                        let counts = |kept: &Kept| kept.token.validity.check(now).is_ok();
+                        if counts(&kept) {
+                            self.remembered.remember(id, text.len(), kept, counts);
+                        }
                         token
                     }
                     Err(why) => {
@@ -114,41 +123,6 @@ impl Tokens {
             }
         }
         Err(refused(reason))
-    }
-
-    fn remember(
-        &self,
-        id: Digest,
-        length: usize,
-        issuer: usize,
-        key: Arc<Key>,
-        token: &Arc<Token>,
-    ) {
-        let now = self.clock.now();
-        if token.validity.check(now).is_err() {
-            return;
-        }
-        let kept = Kept {
-            issuer,
-            key,
-            token: token.clone(),
-            weight: length + OVERHEAD,
-        };
-        let mut remembered = self.lock();
-        if remembered.weight + kept.weight > REMEMBERED_BYTES {
-            remembered.retain(|kept| kept.token.validity.check(now).is_ok());
-        }
-        if remembered.weight + kept.weight > REMEMBERED_BYTES {
-            // All of them valid: start over rather than grow. It costs each token one verification.
-            remembered.retain(|_| false);
-        }
-        remembered.insert(id, kept);
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Remembered> {
-        self.remembered
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -209,6 +183,11 @@ impl Token {
         self.subject.as_ref()
     }
 
+    /// How many seconds it is still valid; `None` where it has no end.
+    pub(super) fn remaining(&self, now: Timestamp) -> Option<u64> {
+        self.validity.remaining(now)
+    }
+
     /// What it allows in the tenant at `path`. Asked once for each tenant.
     pub(super) fn grants(&self, path: &str) -> Actions {
         let lock = || self.grants.lock().unwrap_or_else(PoisonError::into_inner);
@@ -248,37 +227,17 @@ impl Hash for Token {
     }
 }
 
-/// Verified tokens by the hash of their text.
-#[derive(Default)]
-struct Remembered {
-    tokens: HashMap<Digest, Kept>,
-    weight: usize,
-}
-
+/// A verified token, who signed it, and with which reading of the key.
+#[derive(Clone)]
 struct Kept {
-    /// Who signed it, and with which reading of the key.
     issuer: usize,
     key: Arc<Key>,
     token: Arc<Token>,
-    weight: usize,
 }
 
-impl Remembered {
-    fn recall(&self, id: Digest, issuer: usize, key: &Arc<Key>) -> Option<Arc<Token>> {
-        let kept = self.tokens.get(&id)?;
-        (kept.issuer == issuer && Arc::ptr_eq(&kept.key, key)).then(|| kept.token.clone())
-    }
-
-    fn insert(&mut self, id: Digest, kept: Kept) {
-        self.weight += kept.weight;
-        if let Some(old) = self.tokens.insert(id, kept) {
-            self.weight -= old.weight;
-        }
-    }
-
-    fn retain(&mut self, keep: impl Fn(&Kept) -> bool) {
-        self.tokens.retain(|_, kept| keep(kept));
-        self.weight = self.tokens.values().map(|kept| kept.weight).sum();
+impl Kept {
+    fn is_of(&self, issuer: usize, key: &Arc<Key>) -> bool {
+        self.issuer == issuer && Arc::ptr_eq(&self.key, key)
     }
 }
 

@@ -69,7 +69,7 @@ impl World {
     }
 
     fn remembered(&self) -> usize {
-        self.tokens.lock().tokens.len()
+        self.tokens.remembered.size().0
     }
 }
 
@@ -294,9 +294,16 @@ async fn the_memory_is_bounded() {
         })
     };
     let (short, long) = (kept(NOW + 10), kept(NOW + 100_000));
-    let remember = |number: u32, token| {
+    let remember = |number: u32, token: &Arc<Token>| {
         let id = Digest::of(&number.to_le_bytes());
-        world.tokens.remember(id, 1_000, 0, key.clone(), token);
+        let kept = Kept {
+            issuer: 0,
+            key: key.clone(),
+            token: token.clone(),
+        };
+        let now = world.clock.now();
+        let counts = |kept: &Kept| kept.token.validity.check(now).is_ok();
+        world.tokens.remembered.remember(id, 1_000, kept, counts);
     };
     for number in 0..2_000 {
         remember(number, &short);
@@ -313,7 +320,7 @@ async fn the_memory_is_bounded() {
     for number in 5_000..50_000 {
         remember(number, &long);
     }
-    assert!(world.tokens.lock().weight <= REMEMBERED_BYTES);
+    assert!(world.tokens.remembered.size().1 <= REMEMBERED_BYTES);
     assert!(world.remembered() <= REMEMBERED_BYTES / 1_000);
     for number in 0..10_000 {
         long.grants(&number.to_string());

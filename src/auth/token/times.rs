@@ -32,6 +32,21 @@ impl Validity {
         })
     }
 
+    /// How many whole seconds are left of it; `None` where it has no end.
+    pub(super) fn remaining(self, now: Timestamp) -> Option<u64> {
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "seconds of the next 280 million years fit 53 bits"
+        )]
+        let left = self.until - now.as_second() as f64;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a cast from a float saturates"
+        )]
+        (self.until < f64::MAX).then_some(left.max(0.0) as u64)
+    }
+
     /// Nothing, where `now` is within it; else what is wrong.
     pub(super) fn check(self, now: Timestamp) -> Result<(), &'static str> {
         #[expect(

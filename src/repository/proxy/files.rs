@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use tracing::{error, warn};
 
 use super::Proxy;
-use crate::cache::{self, FillRequest, FillSource, Object};
+use crate::cache::{self, FillRequest, FillSource, Object, Sharing};
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::Entry;
@@ -39,6 +39,7 @@ impl Proxy {
                 on_mismatch: self.config.on_digest_mismatch,
                 max_length: MAX_ARCHIVE,
                 negative_ttl: NEGATIVE_TTL,
+                sharing: Sharing::Everybody,
             };
             match self.fill(request, entry, url, FileKind::Archive).await {
                 Ok(artifact) => return Ok(artifact),
@@ -77,6 +78,7 @@ impl Proxy {
             on_mismatch: self.config.on_digest_mismatch,
             max_length: MAX_PROVENANCE,
             negative_ttl: NEGATIVE_TTL,
+            sharing: Sharing::Everybody,
         };
         self.fill(request, entry, url, FileKind::Provenance).await
     }

@@ -3,6 +3,14 @@
 //! Every one answers the same questions ([`RegistryRepository`]); writes exist only on the store itself. A name is the client's,
 //! relative to the part that is asked. Nobody above can tell hosted from proxied content.
 
+pub mod flight;
+pub mod group;
+pub mod hosted;
+mod memory;
+pub mod proxy;
+pub mod rules;
+pub mod view;
+
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +18,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+pub use self::group::{RegistryGroup, ReservesNames};
+pub use self::hosted::HostedRegistryRepository;
+pub use self::proxy::ProxyRegistry;
+pub use self::rules::NameRules;
+pub use self::view::RegistryView;
 use super::{Artifact, Origin};
 use crate::error::Result;
 use crate::oci::{Descriptor, Digest, ManifestType, Reference, RepoName, Tag};
@@ -38,6 +51,9 @@ pub trait RegistryRepository: Debug + Send + Sync {
 
     /// The repositories that are known without asking anybody, sorted.
     async fn catalog(&self) -> Result<Vec<RepoName>>;
+
+    /// Whether it is known, without asking anybody, that this repository has the digest. In memory.
+    fn links(&self, name: &RepoName, digest: &Digest) -> bool;
 }
 
 /// A manifest.

@@ -21,10 +21,11 @@ use std::sync::{Arc, OnceLock};
 use jiff::Timestamp;
 
 use super::place::STATEFILE;
-use super::scratch::{Scratch, Scratches};
 use crate::error::{Error, Result};
 use crate::names::{FileName, TenantPath};
 use crate::object::Stamp;
+use crate::store::files::{is_absent, stamp_of, sync_folder};
+use crate::store::scratch::{Scratch, Scratches};
 
 /// One tenant's folder. It need not exist before something is put there.
 #[derive(Debug)]
@@ -33,18 +34,6 @@ pub(super) struct Folder {
     path: PathBuf,
     /// The file system that it is on, once it was seen.
     device: OnceLock<u64>,
-}
-
-/// What tells a file's content from another's without reading it; its tag is the inode.
-pub(super) fn stamp_of(metadata: &fs::Metadata) -> Stamp {
-    Stamp {
-        size: metadata.len(),
-        modified: i32::try_from(metadata.mtime_nsec())
-            .ok()
-            .and_then(|nanos| Timestamp::new(metadata.mtime(), nanos).ok())
-            .unwrap_or(Timestamp::UNIX_EPOCH),
-        tag: metadata.ino(),
-    }
 }
 
 /// A name in the folder.
@@ -254,19 +243,6 @@ impl Folder {
     pub(super) fn sync(&self) -> io::Result<()> {
         sync_folder(&self.path)
     }
-}
-
-/// Whether there is nothing of a name, be it because something on the way to it is no folder.
-fn is_absent(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-    )
-}
-
-/// Makes the names in a folder durable.
-pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
 }
 
 /// Whether an error says that a name is taken by something that is not a regular file.

@@ -18,7 +18,6 @@ mod places;
 mod publish;
 mod remove;
 mod rescan;
-mod scratch;
 mod shelf;
 mod sight;
 mod spool;
@@ -41,7 +40,6 @@ use self::folder::Folder;
 use self::interest::Interest;
 use self::package::Record;
 use self::place::Place;
-use self::scratch::Scratches;
 use self::shelf::Shelf;
 use self::sight::Sight;
 use self::state::{Keeper, Tags};
@@ -52,6 +50,8 @@ use crate::index::{Entry, SourceIndex};
 use crate::names::TenantPath;
 use crate::net::Clients;
 use crate::object::{Bucket, Stamp};
+use crate::store::files::blocking;
+use crate::store::scratch::Scratches;
 
 pub use self::deliver::{StoredContent, StoredFile, StoredObject};
 pub use self::evict::Limits;
@@ -351,20 +351,6 @@ fn open_bucket(bucket: Bucket, place: &str, tenant: &TenantPath, state_dir: &Pat
 
 fn already_exists() -> Error {
     Error::new(ErrorKind::Conflict, "file already exists")
-}
-
-/// Runs `work` on the blocking pool. It runs to its end even if the caller goes away.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|error| {
-            Err(Error::internal(
-                "work on the hosted store was aborted",
-                error,
-            ))
-        })
 }
 
 /// How many packages are read at a time where nobody said so. More than there are cores: reading waits for the disk or the

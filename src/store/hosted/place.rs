@@ -5,16 +5,17 @@
 use std::io;
 use std::sync::Arc;
 
-use super::folder::{Folder, is_not_a_file, stamp_of};
+use super::already_exists;
+use super::folder::{Folder, is_not_a_file};
 use super::package::{self, Record};
 use super::publish::OverwritePermission;
-use super::scratch::Scratch;
 use super::shelf::Shelf;
-use super::spool::{Spooled, cannot_store};
-use super::{already_exists, blocking};
+use super::spool::Spooled;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::object::Stamp;
+use crate::store::files::{blocking, cannot_store, stamp_of};
+use crate::store::scratch::Scratch;
 
 /// ChartMuseum's copy of its index. It trusts one without looking, so none may lie beside what we wrote.
 pub(super) const STATEFILE: &str = "index-cache.yaml";

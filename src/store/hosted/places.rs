@@ -14,7 +14,7 @@ pub struct Places(Mutex<Option<(ObjectStore, Bucket)>>);
 
 impl Places {
     /// The bucket that `config` names. Connects to nothing. Errors as [`Bucket::open`].
-    pub(super) fn bucket(
+    pub(in crate::store) fn bucket(
         &self,
         config: &ObjectStore,
         clients: &Clients,

@@ -13,7 +13,7 @@ use tokio::sync::OwnedMutexGuard;
 use super::evict::Limits;
 use super::package::{Content, Record};
 use super::place::Ready;
-use super::spool::{Spooled, cannot_store};
+use super::spool::Spooled;
 use super::{Hosted, already_exists, blocking};
 use crate::chart::Metadata;
 use crate::chart::archive::{self, Strictness};
@@ -22,6 +22,7 @@ use crate::error::{Error, Result};
 use crate::index::Entry;
 use crate::names::FileName;
 use crate::object::Stamp;
+use crate::store::files::cannot_store;
 
 /// A package, and its provenance file if one came with it.
 #[derive(Debug)]

@@ -10,10 +10,10 @@ use tokio::time::Instant;
 use super::already_exists;
 use super::place::{Ready, STATEFILE};
 use super::publish::OverwritePermission;
-use super::scratch::Scratches;
 use crate::error::{ErrorKind, Result};
 use crate::names::TenantPath;
 use crate::object::{Bucket, Content, Existing, Opened, Stamp};
+use crate::store::scratch::Scratches;
 
 /// One tenant's part of a bucket.
 #[derive(Debug)]

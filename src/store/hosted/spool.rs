@@ -6,10 +6,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::io::AsyncWriteExt as _;
 
-use super::scratch::Scratch;
-use super::{Hosted, blocking};
+use super::Hosted;
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, ErrorKind, Result};
+use crate::store::files::{blocking, cannot_store};
+use crate::store::scratch::Scratch;
 
 /// A file that is being uploaded. Dropping it removes it.
 #[derive(Debug)]
@@ -88,24 +89,4 @@ impl Spooled {
     pub fn length(&self) -> u64 {
         self.length
     }
-}
-
-/// Makes an upload that did not succeed an answer that says what to do.
-pub(super) fn cannot_store(error: std::io::Error) -> Error {
-    if error.kind() == std::io::ErrorKind::StorageFull
-        || error.kind() == std::io::ErrorKind::QuotaExceeded
-    {
-        return Error::new(
-            ErrorKind::QuotaExceeded,
-            "the disk of the hosted store is full",
-        )
-        .with_source(error);
-    }
-    if error.kind() == std::io::ErrorKind::NotADirectory {
-        return Error::invalid(
-            "no repository can have this name: the store holds a file where its folder would be; push to another one",
-        )
-        .with_source(error);
-    }
-    Error::internal("the hosted store cannot be written", error)
 }

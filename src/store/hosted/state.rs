@@ -16,7 +16,7 @@ use tokio::sync::OwnedMutexGuard;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::catalog::Catalog;
-use super::folder::{Folder, sync_folder};
+use super::folder::Folder;
 use super::package::{Content, Record};
 use super::{Hosted, rescan};
 use crate::digest::Digest;
@@ -24,6 +24,7 @@ use crate::error::{Error, Result};
 use crate::index::{Entry, SourceIndex, kept};
 use crate::names::TenantPath;
 use crate::object::Stamp;
+use crate::store::files::sync_folder;
 
 /// Saves the state when it is due.
 #[derive(Debug)]

@@ -124,6 +124,11 @@ impl Registry {
         self.settings.repository(name)
     }
 
+    /// The names by which clients may call the upstream's `repository`, the shortest first; none where it is not theirs.
+    pub fn names(&self, repository: &RepoName) -> Vec<RepoName> {
+        self.settings.names(repository)
+    }
+
     /// What the upstream last said about how much it still allows, where it does.
     pub fn allowance(&self) -> Option<Allowance> {
         self.seen.last()

@@ -56,6 +56,23 @@ impl Settings {
         }
     }
 
+    /// As the configuration describes an upstream of `type: oci`.
+    pub fn of(oci: &config::Oci, client: &config::Client) -> Self {
+        let credentials = oci.auth.as_ref().map(|auth| match auth.clone() {
+            config::OciAuth::Basic(user, password) => Credentials::Basic(user, password),
+            config::OciAuth::Bearer(token) => Credentials::Bearer(token),
+            config::OciAuth::Refresh(user, token) => Credentials::Refresh(user, token),
+            config::OciAuth::Helper(program, renew) => Credentials::Helper(program, renew),
+        });
+        Self {
+            credentials,
+            token_realms: oci.token_realms.clone(),
+            prefix: oci.prefix.clone(),
+            max_manifest: usize::try_from(oci.max_manifest).unwrap_or(usize::MAX),
+            ..Self::new(oci.url.clone(), client.clone())
+        }
+    }
+
     /// Whether this is Docker Hub, under any of its names.
     pub fn is_docker_hub(&self) -> bool {
         let host = match self.url.host() {
@@ -92,6 +109,22 @@ impl Settings {
         }
         Ok(name.clone())
     }
+
+    /// Every name that [`Settings::repository`] turns into this one, the shortest first.
+    pub(super) fn names(&self, repository: &RepoName) -> Vec<RepoName> {
+        let below = |prefix: &str| {
+            let rest = repository
+                .as_str()
+                .strip_prefix(prefix)?
+                .strip_prefix('/')?;
+            RepoName::parse(rest).ok()
+        };
+        if let Some(prefix) = &self.prefix {
+            return below(prefix.as_str()).into_iter().collect();
+        }
+        let short = below("library").filter(|name| self.is_docker_hub() && name.is_single());
+        short.into_iter().chain([repository.clone()]).collect()
+    }
 }
 
 /// The host of its API first.
@@ -126,6 +159,11 @@ mod tests {
             let mapped = |text| hub.repository(&name(text)).expect("short");
             assert_eq!(mapped("nginx"), name("library/nginx"));
             assert_eq!(mapped("acme/nginx"), name("acme/nginx"));
+            assert_eq!(
+                hub.names(&name("library/nginx")),
+                [name("nginx"), name("library/nginx")]
+            );
+            assert_eq!(hub.names(&name("acme/nginx")), [name("acme/nginx")]);
         }
         assert!(!settings("https://docker.io.example/").is_docker_hub());
     }
@@ -149,5 +187,7 @@ mod tests {
             prefixed.repository(&name("nginx")).expect("short"),
             name("proxy/hub/nginx")
         );
+        assert_eq!(prefixed.names(&name("proxy/hub/nginx")), [name("nginx")]);
+        assert!(prefixed.names(&name("proxy/hubs/nginx")).is_empty());
     }
 }

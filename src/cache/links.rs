@@ -1,0 +1,363 @@
+//! Links: which repository of which upstream may show which digest. Possession of bytes is no right to read them.
+//!
+//! A link is made when an upstream sent the bytes, or when it named them: in a manifest of the repository or by an answer to a
+//! question. Links are found by a hash of upstream, repository and digest; no text is kept. Survives a restart.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::ledger::{Change, Ledger, LinkId, LinkRow};
+use crate::clock::Clock;
+use crate::digest::{self, Digest, Hasher};
+use crate::oci::{self, Algorithm, Descriptor, ManifestType, RepoName};
+
+/// What a link is found by. Cheap to copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LinkKey {
+    id: LinkId,
+    home: u64,
+}
+
+impl LinkKey {
+    /// The link of `digest` in a repository of an upstream, which is called as the upstream calls it.
+    ///
+    /// The hash is a cryptographic one: names come from strangers, and nobody may find two that meet.
+    pub fn new(upstream: &str, repository: &RepoName, digest: &oci::Digest) -> Self {
+        let place = place(upstream, repository);
+        let mut hasher = place.clone();
+        hasher.update(b"@");
+        match digest {
+            oci::Digest::Sha256(digest) => hasher.update(digest.as_bytes()),
+            oci::Digest::Sha512(_) => hasher.update(digest.to_string().as_bytes()),
+        }
+        Self {
+            id: first(&hasher.finish()),
+            home: home(place),
+        }
+    }
+}
+
+/// What is known about a digest in a repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// What the bytes are kept under in the cache. `None`: that shows when they come (a digest of another algorithm).
+    pub digest: Option<Digest>,
+    /// What it is.
+    pub kind: LinkKind,
+    /// Bytes; as promised, until they came.
+    pub size: u64,
+    /// Why the repository may show it.
+    pub proof: Proof,
+}
+
+/// What a linked digest is. Documents do not always say it themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkKind {
+    /// Bytes.
+    Blob,
+    /// A manifest of this type, which its source calls by a digest of this algorithm.
+    Manifest(ManifestType, Algorithm),
+}
+
+/// Why a repository may show a digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// The upstream sent the bytes from this repository.
+    Held,
+    /// The upstream named it: in a manifest of this repository, or when it was asked.
+    Promised,
+}
+
+/// All links, in memory, with the ledger behind them.
+#[derive(Debug)]
+pub struct Links {
+    rows: Mutex<HashMap<LinkId, LinkRow>>,
+    ledger: Arc<Ledger>,
+    clock: Clock,
+    limit: usize,
+}
+
+impl Links {
+    /// The links that the ledger knew.
+    pub(crate) fn new(rows: Vec<(LinkId, LinkRow)>, ledger: Arc<Ledger>, clock: Clock) -> Self {
+        Self {
+            rows: Mutex::new(rows.into_iter().collect()),
+            ledger,
+            clock,
+            limit: LIMIT,
+        }
+    }
+
+    /// Adds links that a ledger knew which another process held until now; what was learnt since wins.
+    pub(crate) fn merge(&self, rows: Vec<(LinkId, LinkRow)>) {
+        let mut known = self.lock();
+        for (id, row) in rows {
+            known.entry(id).or_insert(row);
+        }
+    }
+
+    /// The link, if there is one. In memory; counts as a use.
+    pub fn get(&self, key: &LinkKey) -> Option<Link> {
+        let now = self.now();
+        let (row, told) = {
+            let mut rows = self.lock();
+            let row = rows.get_mut(&key.id)?;
+            let told = now - row.at > TELL_USES_AFTER;
+            if told {
+                row.at = now;
+            }
+            (*row, told)
+        };
+        if told {
+            self.ledger.send(Change::Links(vec![(key.id, Some(row))]));
+        }
+        decode(&row)
+    }
+
+    /// Makes or replaces a link.
+    pub fn put(&self, key: &LinkKey, link: Link) {
+        self.write(vec![(*key, link)]);
+    }
+
+    /// Makes links for everything that a manifest of the repository names; what is held already stays as it is.
+    pub fn promise<'a>(
+        &self,
+        upstream: &str,
+        repository: &RepoName,
+        descriptors: impl IntoIterator<Item = &'a Descriptor>,
+    ) {
+        let place = place(upstream, repository);
+        let mut promised: Vec<(LinkKey, Link)> = descriptors
+            .into_iter()
+            .map(|descriptor| {
+                let key = LinkKey::new(upstream, repository, &descriptor.digest);
+                (key, promised(descriptor))
+            })
+            .collect();
+        {
+            let home = home(place);
+            let rows = self.lock();
+            promised.retain(|(key, link)| match rows.get(&key.id) {
+                Some(row) => row.home != home || improves(row, link),
+                None => true,
+            });
+        }
+        self.write(promised);
+    }
+
+    /// Forgets one link.
+    pub fn forget(&self, key: &LinkKey) -> bool {
+        let known = self.lock().remove(&key.id).is_some();
+        if known {
+            self.ledger.send(Change::Links(vec![(key.id, None)]));
+        }
+        known
+    }
+
+    /// Forgets all links of a repository, and says how many there were. Looks at every link: for operators.
+    pub fn forget_repository(&self, upstream: &str, repository: &RepoName) -> usize {
+        let home = home(place(upstream, repository));
+        let mut rows = self.lock();
+        let gone = rows.extract_if(|_, row| row.home == home);
+        let gone: Vec<_> = gone.map(|(id, _)| (id, None)).collect();
+        drop(rows);
+        let count = gone.len();
+        if count > 0 {
+            self.ledger.send(Change::Links(gone));
+        }
+        count
+    }
+
+    /// How many links there are.
+    pub fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether the bytes with this digest came from somebody who shares what he has.
+    pub(super) fn is_shared(&self, digest: &Digest) -> bool {
+        self.lock().contains_key(&shared(digest))
+    }
+
+    /// Records that the bytes with this digest came from somebody who shares what he has.
+    ///
+    /// What is not recorded is not shared: a mark that is lost costs a transfer, never a secret.
+    pub(super) fn share(&self, digest: &Digest) {
+        let row = LinkRow {
+            digest: None,
+            home: 0,
+            size: 0,
+            at: self.now(),
+            kind: SHARED,
+        };
+        self.insert(vec![(shared(digest), row)]);
+    }
+
+    fn write(&self, links: Vec<(LinkKey, Link)>) {
+        let at = self.now();
+        let rows = links
+            .into_iter()
+            .map(|(key, link)| (key.id, encode(&link, key.home, at)));
+        self.insert(rows.collect());
+    }
+
+    fn insert(&self, new: Vec<(LinkId, LinkRow)>) {
+        if new.is_empty() {
+            return;
+        }
+        let mut changes = {
+            let mut rows = self.lock();
+            let dropped = match rows.len() + new.len() > self.limit {
+                true => prune(&mut rows, self.limit),
+                false => Vec::new(),
+            };
+            rows.extend(new.iter().copied());
+            dropped
+        };
+        changes.extend(new.into_iter().map(|(id, row)| (id, Some(row))));
+        self.ledger.send(Change::Links(changes));
+    }
+
+    fn now(&self) -> i64 {
+        self.clock.now().as_millisecond()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<LinkId, LinkRow>> {
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Makes room: the tenth that was not used for longest goes. Whoever controls an upstream can name digests without end; memory
+/// is bounded.
+fn prune(rows: &mut HashMap<LinkId, LinkRow>, limit: usize) -> Vec<(LinkId, Option<LinkRow>)> {
+    let mut ages: Vec<i64> = rows.values().map(|row| row.at).collect();
+    let tenth = (limit / 10).min(ages.len().saturating_sub(1));
+    let (_, oldest, _) = ages.select_nth_unstable(tenth);
+    let oldest = *oldest;
+    // Those of the same moment may be everything there is: half of the rest stays in any case.
+    let mut left = rows.len() / 2;
+    let dropped = rows.extract_if(|_, row| {
+        let goes = row.at <= oldest && left > 0;
+        left -= usize::from(goes);
+        goes
+    });
+    dropped.map(|(id, _)| (id, None)).collect()
+}
+
+/// What a descriptor says of the thing it names.
+fn promised(descriptor: &Descriptor) -> Link {
+    let algorithm = descriptor.digest.algorithm();
+    Link {
+        digest: match descriptor.digest {
+            oci::Digest::Sha256(digest) => Some(digest),
+            oci::Digest::Sha512(_) => None,
+        },
+        kind: match ManifestType::parse(&descriptor.media_type) {
+            Some(kind) => LinkKind::Manifest(kind, algorithm),
+            None => LinkKind::Blob,
+        },
+        size: descriptor.size,
+        proof: Proof::Promised,
+    }
+}
+
+/// Whether a promise says more than what is known.
+fn improves(row: &LinkRow, promise: &Link) -> bool {
+    let Some(known) = decode(row) else {
+        return true;
+    };
+    known.proof == Proof::Promised && (known.kind != promise.kind || known.size != promise.size)
+}
+
+/// Bits: 0-2 kind, 3 the algorithm of the source's digest, 4 the proof.
+fn encode(link: &Link, home: u64, at: i64) -> LinkRow {
+    let (kind, algorithm) = match link.kind {
+        LinkKind::Blob => (0, Algorithm::Sha256),
+        LinkKind::Manifest(kind, algorithm) => {
+            let place = KINDS.iter().position(|known| *known == kind);
+            (place.map_or(0, |place| place as u8 + 1), algorithm)
+        }
+    };
+    let sha512 = u8::from(algorithm == Algorithm::Sha512) << 3;
+    let held = u8::from(link.proof == Proof::Held) << 4;
+    LinkRow {
+        digest: link.digest,
+        home,
+        size: link.size,
+        at,
+        kind: kind | sha512 | held,
+    }
+}
+
+/// `None`: a row that is no link, or of a kind that is not known yet.
+fn decode(row: &LinkRow) -> Option<Link> {
+    let kind = match row.kind & 7 {
+        _ if row.kind & SHARED != 0 => return None,
+        0 => LinkKind::Blob,
+        place => {
+            let algorithm = match row.kind & 8 {
+                0 => Algorithm::Sha256,
+                _ => Algorithm::Sha512,
+            };
+            LinkKind::Manifest(*KINDS.get(usize::from(place) - 1)?, algorithm)
+        }
+    };
+    Some(Link {
+        digest: row.digest,
+        kind,
+        size: row.size,
+        proof: match row.kind & 16 {
+            0 => Proof::Promised,
+            _ => Proof::Held,
+        },
+    })
+}
+
+/// A NUL is in no name, so that no two places are one text.
+fn place(upstream: &str, repository: &RepoName) -> Hasher {
+    let mut hasher = Hasher::default();
+    hasher.update(upstream.as_bytes());
+    hasher.update(b"\0");
+    hasher.update(repository.as_str().as_bytes());
+    hasher
+}
+
+fn home(place: Hasher) -> u64 {
+    let bytes = first::<8>(&place.finish());
+    u64::from_le_bytes(bytes)
+}
+
+fn shared(digest: &Digest) -> LinkId {
+    let mut hasher = Hasher::default();
+    hasher.update(b"\0shared\0");
+    hasher.update(digest.as_bytes());
+    first(&hasher.finish())
+}
+
+fn first<const N: usize>(digest: &digest::Digest) -> [u8; N] {
+    let mut bytes = [0; N];
+    bytes.copy_from_slice(&digest.as_bytes()[..N]);
+    bytes
+}
+
+/// In the order of their numbers in the ledger, which must not change.
+const KINDS: [ManifestType; 5] = [
+    ManifestType::Image,
+    ManifestType::Index,
+    ManifestType::DockerImage,
+    ManifestType::DockerList,
+    ManifestType::Artifact,
+];
+
+/// The bit of a mark that is no link.
+const SHARED: u8 = 128;
+
+/// As many as a table of 2^21 places takes, about 190 MB. With one more it would double.
+const LIMIT: usize = 1_800_000;
+
+/// How old the recorded use of a link may get, in milliseconds.
+const TELL_USES_AFTER: i64 = 3_600_000;
