@@ -4,9 +4,11 @@ use std::fs::File;
 use std::ops::Range;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures_util::stream::{self, StreamExt as _};
 
 use super::follow::{Follower, Reading};
+use super::memory::Memory;
 use super::tier::Held;
 use crate::digest::Digest;
 use crate::error::Result;
@@ -20,6 +22,8 @@ pub struct Object {
     pub(super) status: Status,
     pub(super) verified: bool,
     pub(super) data: Data,
+    /// Where the bytes of a file may be too.
+    pub(super) memory: Option<Arc<Memory>>,
 }
 
 /// Where the bytes are.
@@ -47,6 +51,7 @@ impl Object {
             status,
             verified,
             data: Data::Held(held),
+            memory: None,
         }
     }
 
@@ -63,7 +68,12 @@ impl Object {
             Data::Held(Held::Bytes(bytes)) => Ok(Body::Bytes(
                 bytes.slice(range.start as usize..range.end as usize),
             )),
-            Data::Held(Held::File(file, _)) => file_body(Arc::clone(file), range).await,
+            Data::Held(Held::File(file, length)) => match self.from_memory(file, *length).await {
+                Some(bytes) => Ok(Body::Bytes(
+                    bytes.slice(range.start as usize..range.end as usize),
+                )),
+                None => file_body(Arc::clone(file), range).await,
+            },
             Data::Arriving(follower) => {
                 let length = self.length.map(|_| range.end - range.start);
                 let mut reading = Reading::new(follower.clone(), range);
@@ -77,6 +87,13 @@ impl Object {
                 Ok(ByteStream::new(chunks, length).into())
             }
         }
+    }
+
+    async fn from_memory(&self, file: &Arc<File>, length: u64) -> Option<Bytes> {
+        let (Some(memory), Some(digest)) = (&self.memory, &self.digest) else {
+            return None;
+        };
+        memory.long(digest, file, length).await
     }
 
     /// The whole length; `None` only while an object of unknown length arrives.
