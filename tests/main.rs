@@ -20,6 +20,8 @@ mod crash;
 mod gateway_buckets;
 /// Upstreams that fail in every way, seen from the gateway's clients and its operator.
 mod gateway_faults;
+/// Hosted registries: one behaviour suite for folders and buckets, replicas, and reading through the cache.
+mod hosted_registry;
 /// ChartMuseum's cases, its clients, and the way back to it.
 mod museum;
 /// The ChartMuseum API of native tenants: merged with upstreams, at any depth.
@@ -40,6 +42,8 @@ mod process;
 mod registry_clients;
 /// Upstream registries of every kind and with every fault, through the whole program; isolation.
 mod registry_faults;
+/// Upstream registries through the cache: tags, blobs, lists, isolation, dead upstreams.
+mod pull_through;
 /// The client of upstream registries against every kind of registry and every fault.
 mod registries;
 /// What a configuration says about registries, and what a wrong one is told.
@@ -56,5 +60,7 @@ mod storage;
 mod tenants;
 /// The direction of imports, homes of building blocks, and what no text may say.
 mod tidy;
+/// Tokens of registry clients: every form of asking for one, live rules, realms, tokens of others.
+mod token;
 /// What comes from upstreams, and every way in which it can go wrong.
 mod upstream;

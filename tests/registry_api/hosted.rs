@@ -15,7 +15,10 @@ fn the_door() {
     for path in ["/v2/", "/v2", "/acme/v2/", "/acme/v2"] {
         let reply = gateway.get(path).expect(200);
         assert_eq!(reply.text(), "{}");
-        assert_eq!(reply.header("docker-distribution-api-version"), Some("registry/2.0"));
+        assert_eq!(
+            reply.header("docker-distribution-api-version"),
+            Some("registry/2.0")
+        );
         assert_eq!(reply.header("content-type"), Some("application/json"));
         let head = gateway.send(&Call::new("HEAD", path)).expect(200);
         assert_eq!(head.header("content-length"), Some("2"));
@@ -34,17 +37,25 @@ fn what_is_pushed_comes_back() {
         let path = format!("{REPOSITORY}/manifests/{reference}");
         // Whatever the client would rather have.
         let call = Call::get(&path).header("Accept", "text/html");
-        let reply = gateway.send(&call.header("Accept-Encoding", "gzip, zstd")).expect(200);
+        let reply = gateway
+            .send(&call.header("Accept-Encoding", "gzip, zstd"))
+            .expect(200);
         assert_eq!(reply.body, text);
         let head = gateway.send(&Call::new("HEAD", &path)).expect(200);
         for one in [&reply, &head] {
             assert_eq!(one.header("content-type"), Some(IMAGE));
-            assert_eq!(one.header("content-length"), Some(text.len().to_string().as_str()));
+            assert_eq!(
+                one.header("content-length"),
+                Some(text.len().to_string().as_str())
+            );
             assert_eq!(one.header("docker-content-digest"), Some(digest.as_str()));
             assert_eq!(one.header("etag"), Some(format!("\"{digest}\"").as_str()));
             assert_eq!(one.header("content-encoding"), None);
             assert_eq!(one.header("x-cache"), Some("hosted"));
-            assert_eq!(one.header("docker-distribution-api-version"), Some("registry/2.0"));
+            assert_eq!(
+                one.header("docker-distribution-api-version"),
+                Some("registry/2.0")
+            );
         }
         let same = Call::get(&path).header("If-None-Match", &format!("\"{digest}\""));
         gateway.send(&same).expect(304);
@@ -56,17 +67,27 @@ fn what_is_pushed_comes_back() {
     for one in [&reply, &head] {
         assert_eq!(one.header("content-type"), Some("application/octet-stream"));
         assert_eq!(one.header("content-length"), Some("400000"));
-        assert_eq!(one.header("docker-content-digest"), Some(sha256(&layer).as_str()));
+        assert_eq!(
+            one.header("docker-content-digest"),
+            Some(sha256(&layer).as_str())
+        );
         assert_eq!(one.header("accept-ranges"), Some("bytes"));
     }
-    let part = gateway.send(&Call::get(&path).header("Range", "bytes=-5")).expect(206);
+    let part = gateway
+        .send(&Call::get(&path).header("Range", "bytes=-5"))
+        .expect(206);
     assert_eq!(part.body, layer[399_995..]);
-    assert_eq!(part.header("content-range"), Some("bytes 399995-399999/400000"));
+    assert_eq!(
+        part.header("content-range"),
+        Some("bytes 399995-399999/400000")
+    );
     let beyond = gateway.send(&Call::get(&path).header("Range", "bytes=500-0"));
     assert_error(&beyond, 416, "SIZE_INVALID");
     assert_eq!(beyond.header("content-range"), Some("bytes */400000"));
     // A manifest is a blob, too.
-    let bytes = gateway.get(&format!("{REPOSITORY}/blobs/{digest}")).expect(200);
+    let bytes = gateway
+        .get(&format!("{REPOSITORY}/blobs/{digest}"))
+        .expect(200);
     assert_eq!(bytes.body, text);
 }
 
@@ -82,22 +103,32 @@ fn manifests_are_pushed_under_tags_and_digests() {
         tagged.header("location"),
         Some(format!("{REPOSITORY}/manifests/{digest}").as_str())
     );
-    assert_eq!(tagged.header("docker-content-digest"), Some(digest.as_str()));
+    assert_eq!(
+        tagged.header("docker-content-digest"),
+        Some(digest.as_str())
+    );
     assert_eq!(tagged.header("oci-subject"), None);
     let named: Vec<String> = (0..12).map(|number| format!("t{number}")).collect();
     let query = format!("{digest}?tag={}&tag=t3", named.join("&tag="));
     let many = push_manifest(&gateway, REPOSITORY, &query, &text);
     assert_eq!(many.header("oci-tag"), Some(named.join(", ").as_str()));
     for tag in named {
-        let reply = gateway.get(&format!("{REPOSITORY}/manifests/{tag}")).expect(200);
+        let reply = gateway
+            .get(&format!("{REPOSITORY}/manifests/{tag}"))
+            .expect(200);
         assert_eq!(reply.header("docker-content-digest"), Some(digest.as_str()));
     }
     // Under the other algorithm, too; then that is its name.
     let long = sha512(&text);
     let other = push_manifest(&gateway, REPOSITORY, &long, &text);
     assert_eq!(other.header("docker-content-digest"), Some(long.as_str()));
-    let reply = gateway.get(&format!("{REPOSITORY}/manifests/{long}")).expect(200);
-    assert_eq!((reply.header("docker-content-digest"), reply.body), (Some(long.as_str()), text));
+    let reply = gateway
+        .get(&format!("{REPOSITORY}/manifests/{long}"))
+        .expect(200);
+    assert_eq!(
+        (reply.header("docker-content-digest"), reply.body.clone()),
+        (Some(long.as_str()), text)
+    );
 }
 
 #[test]
@@ -119,9 +150,17 @@ fn manifests_that_are_none_are_refused() {
     let old = "application/vnd.docker.distribution.manifest.v1+prettyjws";
     assert_error(&put("x", old, b"{}"), 400, "MANIFEST_INVALID");
     assert_error(&put(&other, IMAGE, &text), 400, "DIGEST_INVALID");
-    assert_error(&put("sha256:baddigeststring", IMAGE, &text), 400, "DIGEST_INVALID");
+    assert_error(
+        &put("sha256:baddigeststring", IMAGE, &text),
+        400,
+        "DIGEST_INVALID",
+    );
     assert_error(&put("-x", IMAGE, &text), 400, "MANIFEST_INVALID");
-    assert_error(&put(&format!("{digest}?tag=.x"), IMAGE, &text), 400, "MANIFEST_INVALID");
+    assert_error(
+        &put(&format!("{digest}?tag=.x"), IMAGE, &text),
+        400,
+        "MANIFEST_INVALID",
+    );
     let tags: Vec<String> = (0..200).map(|number| number.to_string()).collect();
     let too_many = format!("{digest}?tag={}", tags.join("&tag="));
     assert_error(&put(&too_many, IMAGE, &text), 414, "MANIFEST_INVALID");
@@ -144,12 +183,18 @@ fn tags_are_listed_page_by_page() {
         push_manifest(&gateway, REPOSITORY, tag, &text);
     }
     let all = list("").expect(200);
-    assert_eq!(all.json(), json!({"name": "acme/team/app", "tags": ["C", "a", "b", "latest"]}));
+    assert_eq!(
+        all.json(),
+        json!({"name": "acme/team/app", "tags": ["C", "a", "b", "latest"]})
+    );
     assert_eq!(all.header("link"), None);
     let page = list("?n=2").expect(200);
     assert_eq!(page.json()["tags"], json!(["C", "a"]));
     let link = page.header("link").expect("a next page");
-    assert_eq!(link, format!("<{REPOSITORY}/tags/list?n=2&last=a>; rel=\"next\""));
+    assert_eq!(
+        link,
+        format!("<{REPOSITORY}/tags/list?n=2&last=a>; rel=\"next\"")
+    );
     let rest = list("?n=2&last=a").expect(200);
     assert_eq!(rest.json()["tags"], json!(["b", "latest"]));
     assert_eq!(rest.header("link"), None);
@@ -196,7 +241,10 @@ fn referrers_are_never_absent() {
         "annotations": {"by": "ci"},
     }]);
     let all = list(&subject, "");
-    assert_eq!((&all.json()["manifests"], all.header("oci-filters-applied")), (&one, None));
+    assert_eq!(
+        (&all.json()["manifests"], all.header("oci-filters-applied")),
+        (&one, None)
+    );
     let some = list(&subject, "?artifactType=application/vnd.sig");
     assert_eq!(some.json()["manifests"], one);
     assert_eq!(some.header("oci-filters-applied"), Some("artifactType"));
@@ -220,7 +268,11 @@ fn what_is_deleted_is_gone_at_once() {
     get("manifests/two").expect(200);
     delete(&format!("manifests/{digest}")).expect(202);
     assert_error(&get("manifests/two"), 404, "MANIFEST_UNKNOWN");
-    assert_error(&get(&format!("manifests/{digest}")), 404, "MANIFEST_UNKNOWN");
+    assert_error(
+        &get(&format!("manifests/{digest}")),
+        404,
+        "MANIFEST_UNKNOWN",
+    );
     let layer = format!("blobs/{}", sha256(b"layer"));
     get(&layer).expect(200);
     delete(&layer).expect(202);
@@ -232,7 +284,10 @@ fn what_is_deleted_is_gone_at_once() {
 #[test]
 fn the_catalog() {
     let gateway = hosting();
-    assert_eq!(gateway.get("/v2/_catalog").expect(200).json(), json!({"repositories": []}));
+    assert_eq!(
+        gateway.get("/v2/_catalog").expect(200).json(),
+        json!({"repositories": []})
+    );
     for name in ["b", "a/x", "c"] {
         push_image(&gateway, &format!("/v2/acme/{name}"), "t", b"layer");
     }
@@ -243,7 +298,10 @@ fn the_catalog() {
         Some("</v2/_catalog?n=2&last=acme%2Fb>; rel=\"next\"")
     );
     let rest = gateway.get("/v2/_catalog?n=2&last=acme%2Fb").expect(200);
-    assert_eq!((rest.json(), rest.header("link")), (json!({"repositories": ["acme/c"]}), None));
+    assert_eq!(
+        (rest.json(), rest.header("link")),
+        (json!({"repositories": ["acme/c"]}), None)
+    );
     let own = gateway.get("/acme/v2/_catalog").expect(200);
     assert_eq!(own.json(), json!({"repositories": ["a/x", "b", "c"]}));
 }

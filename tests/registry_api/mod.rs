@@ -73,7 +73,9 @@ fn push_blob(gateway: &Gateway, repository: &str, bytes: &[u8]) -> String {
     let started = post(&format!("{repository}/blobs/uploads/"));
     let location = location(&gateway.send(&started).expect(202));
     let put = with_query(&location, &format!("digest={digest}"));
-    let done = gateway.send(&Call::new("PUT", &put).body(bytes)).expect(201);
+    let done = gateway
+        .send(&Call::new("PUT", &put).body(bytes))
+        .expect(201);
     assert_eq!(done.header("docker-content-digest"), Some(digest.as_str()));
     digest
 }
@@ -123,5 +125,10 @@ fn code(reply: &Reply) -> String {
 /// Fails the test unless the answer is this error.
 #[track_caller]
 fn assert_error(reply: &Reply, status: u16, expected: &str) {
-    assert_eq!((reply.status, code(reply).as_str()), (status, expected), "{}", reply.text());
+    assert_eq!(
+        (reply.status, code(reply).as_str()),
+        (status, expected),
+        "{}",
+        reply.text()
+    );
 }

@@ -16,7 +16,10 @@ fn start(gateway: &Gateway) -> String {
     assert_eq!(reply.header("content-length"), Some("0"));
     let location = location(&reply);
     let id = reply.header("docker-upload-uuid").expect("a name");
-    assert!(location.starts_with(UPLOADS) && location.contains(id), "{location}");
+    assert!(
+        location.starts_with(UPLOADS) && location.contains(id),
+        "{location}"
+    );
     location
 }
 
@@ -29,7 +32,9 @@ fn patch(location: &str, range: &str, bytes: &[u8]) -> Call {
 
 #[track_caller]
 fn assert_held(gateway: &Gateway, digest: &str, bytes: &[u8]) {
-    let held = gateway.get(&format!("{REPOSITORY}/blobs/{digest}")).expect(200);
+    let held = gateway
+        .get(&format!("{REPOSITORY}/blobs/{digest}"))
+        .expect(200);
     assert_eq!(held.body, bytes);
     assert_eq!(held.header("docker-content-digest"), Some(digest));
 }
@@ -56,7 +61,9 @@ fn in_one_piece() {
         assert_held(&gateway, &digest, bytes);
     }
     let bytes = b"by the other algorithm";
-    let started = gateway.send(&post(&format!("{UPLOADS}?digest-algorithm=sha512"))).expect(202);
+    let started = gateway
+        .send(&post(&format!("{UPLOADS}?digest-algorithm=sha512")))
+        .expect(202);
     let put = with_query(&location(&started), &format!("digest={}", sha512(bytes)));
     let done = gateway.send(&Call::new("PUT", &put).body(*bytes));
     assert_created(&done, &sha512(bytes));
@@ -68,9 +75,13 @@ fn in_one_piece() {
 #[test]
 fn as_a_stream() {
     let gateway = hosting();
-    let bytes: Vec<u8> = (0..200_000_u32).map(|number| (number % 251) as u8).collect();
+    let bytes: Vec<u8> = (0..200_000_u32)
+        .map(|number| (number % 251) as u8)
+        .collect();
     let location = start(&gateway);
-    let sent = gateway.send(&Call::new("PATCH", &location).chunked(&bytes, 7_777)).expect(202);
+    let sent = gateway
+        .send(&Call::new("PATCH", &location).chunked(&bytes, 7_777))
+        .expect(202);
     assert_eq!(sent.header("range"), Some("0-199999"));
     let location = super::location(&sent);
     let state = gateway.get(&with_query(&location, "digest=x")).expect(204);
@@ -88,16 +99,26 @@ fn as_a_stream() {
 fn in_order_only() {
     let gateway = hosting();
     let location = start(&gateway);
-    assert_eq!(gateway.get(&location).expect(204).header("range"), Some("0-0"));
+    assert_eq!(
+        gateway.get(&location).expect(204).header("range"),
+        Some("0-0")
+    );
     let first = gateway.send(&patch(&location, "0-4", b"01234")).expect(202);
     assert_eq!(first.header("range"), Some("0-4"));
-    for (range, bytes) in [("0-4", b"01234".as_slice()), ("6-7", b"67"), ("3-5", b"345")] {
+    for (range, bytes) in [
+        ("0-4", b"01234".as_slice()),
+        ("6-7", b"67"),
+        ("3-5", b"345"),
+    ] {
         let wrong = gateway.send(&patch(&location, range, bytes));
         assert_error(&wrong, 416, "BLOB_UPLOAD_INVALID");
         assert_eq!(wrong.header("range"), Some("0-4"));
         assert_eq!(super::location(&wrong), location);
     }
-    assert_eq!(gateway.get(&location).expect(204).header("range"), Some("0-4"));
+    assert_eq!(
+        gateway.get(&location).expect(204).header("range"),
+        Some("0-4")
+    );
     gateway.send(&patch(&location, "5-7", b"567")).expect(202);
     let digest = sha256(b"0123456789");
     let put = with_query(&location, &format!("digest={digest}"));
@@ -106,7 +127,10 @@ fn in_order_only() {
         gateway.send(&call.body("89"))
     };
     assert_error(&last("0-1"), 416, "BLOB_UPLOAD_INVALID");
-    assert_eq!(gateway.get(&location).expect(204).header("range"), Some("0-7"));
+    assert_eq!(
+        gateway.get(&location).expect(204).header("range"),
+        Some("0-7")
+    );
     assert_error(&last("x"), 400, "BLOB_UPLOAD_INVALID");
     assert_created(&last("8-9"), &digest);
     assert_held(&gateway, &digest, b"0123456789");
@@ -168,11 +192,15 @@ fn mounted_where_it_may_be_read() {
     assert_held(&gateway, &digest, b"shared");
     // Without a place to take it from.
     mount("/v2/acme/third", &digest).expect(201);
-    gateway.get(&format!("/v2/acme/third/blobs/{digest}")).expect(200);
+    gateway
+        .get(&format!("/v2/acme/third/blobs/{digest}"))
+        .expect(200);
     // From another tenant, if it is named.
     mount("/v2/acme/fourth", &far).expect(202);
     mount("/v2/acme/fourth", &format!("{far}&from=other/base")).expect(201);
-    let held = gateway.get(&format!("/v2/acme/fourth/blobs/{far}")).expect(200);
+    let held = gateway
+        .get(&format!("/v2/acme/fourth/blobs/{far}"))
+        .expect(200);
     assert_eq!(held.body, b"far away");
     // What is not there, what may not be read and what means nothing look alike, and an upload begins.
     for query in [

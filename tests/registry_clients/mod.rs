@@ -9,6 +9,7 @@ mod docker;
 mod engines;
 mod helm;
 mod hosted;
+mod login;
 mod oras;
 mod place;
 mod pull_through;

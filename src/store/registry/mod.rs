@@ -7,6 +7,8 @@
 
 mod blobs;
 mod catalog;
+mod collect;
+mod doom;
 mod folder;
 mod layout;
 mod links;
@@ -39,6 +41,7 @@ use crate::names::TenantPath;
 use crate::store::files::blocking;
 
 pub use self::blobs::{BlobContent, BlobObject, StoredBlob};
+pub use self::collect::{Broken, Collected, Rules, Step, Tally, TenantShare};
 pub use self::links::{Mounted, Received};
 pub use self::manifests::{Pushed, StoredManifest, Target};
 pub use self::quota::Usage;
@@ -83,7 +86,9 @@ pub struct HostedRegistry {
 }
 
 impl RegistryStore {
-    /// Opens the place of `store`. Makes nothing there, asks a bucket for nothing.
+    /// Opens the place of `store`. Makes nothing there, asks a bucket for nothing. Must be called inside the runtime that uses it.
+    ///
+    /// `parts.state_dir` is as for charts; uploads to a bucket are spooled in `uploads` beside the folder around it.
     pub async fn open(store: &config::Store, parts: Parts<'_>) -> Result<Arc<Self>> {
         let clock = parts.clock;
         let (place, trust, spool) = match &store.place {
@@ -159,3 +164,6 @@ impl HostedRegistry {
 const FOLDER_TRUST: Duration = Duration::from_secs(1);
 /// How much memory manifests may take that were asked for recently.
 const RECENT_BYTES: usize = 32 << 20;
+
+#[cfg(test)]
+mod crash_tests;

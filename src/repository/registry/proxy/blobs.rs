@@ -109,6 +109,15 @@ impl ProxyRegistry {
             }
         })?;
         if let Some(size) = head.size {
+            if size > self.oci.max_blob {
+                return Err(Arc::new(Error::new(
+                    ErrorKind::TooLarge,
+                    format!(
+                        "`{}@{digest}` of upstream `{}` has {size} bytes, more than `max_blob`",
+                        place.repository, self.config.name
+                    ),
+                )));
+            }
             let link = Link {
                 digest: match digest {
                     Digest::Sha256(digest) => Some(*digest),

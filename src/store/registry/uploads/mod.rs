@@ -348,6 +348,8 @@ impl Uploads {
             let (stem, other) = match name.rsplit_once('.') {
                 Some((stem, "part")) => (stem, format!("{stem}.json")),
                 Some((stem, "json")) => (stem, format!("{stem}.part")),
+                // A copy that was not finished belongs to nobody.
+                Some((stem, "new")) => (stem, String::new()),
                 _ => continue,
             };
             let Ok(id) = stem.parse::<UploadId>() else {

@@ -1,11 +1,10 @@
 //! The end of an upload: its bytes are what their digest says, and durable.
 
-use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::session::Writer;
-use super::{Owner, Room, UploadId, Uploads, blocking, cannot_spool};
+use super::{Owner, Room, UploadId, Uploads, blocking};
 use crate::digest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::RequestBody;
@@ -71,11 +70,6 @@ impl Sealed {
     /// Where the bytes lie, on this machine.
     pub(in crate::store::registry) fn path(&self) -> &Path {
         self.writer.session.part()
-    }
-
-    /// A reader of the bytes. Blocking.
-    pub(in crate::store::registry) fn reader(&self) -> Result<File> {
-        File::open(self.path()).map_err(cannot_spool)
     }
 
     /// Forgets the upload: its bytes have their place. Blocking.

@@ -256,10 +256,17 @@ impl Session {
             ));
         }
         let metadata = file.metadata().map_err(cannot_spool)?;
-        // Somebody removed it between the two calls.
-        if metadata.nlink() == 0 {
-            return Err(unknown());
-        }
+        let (file, metadata) = match metadata.nlink() {
+            // Somebody removed it between the two calls.
+            0 => return Err(unknown()),
+            1 => (file, metadata),
+            // It became a blob, and its last request failed after that: the blob's bytes must not be added to.
+            _ => {
+                let copy = self.copy().map_err(cannot_spool)?;
+                let metadata = copy.metadata().map_err(cannot_spool)?;
+                (copy, metadata)
+            }
+        };
         self.length.store(metadata.len(), Ordering::SeqCst);
         let mut hashes = self.hashes();
         if hashes.seen != Some(appearance(&metadata)) || hashes.upto > metadata.len() {
@@ -271,6 +278,17 @@ impl Session {
             file,
             _permit: permit,
         })
+    }
+
+    /// Gives the spool file bytes of its own. The caller has the right to write. Blocking.
+    fn copy(&self) -> io::Result<File> {
+        let path = self.part.with_extension("new");
+        fs::copy(&self.part, &path)?;
+        let file = OpenOptions::new().read(true).write(true).open(&path)?;
+        // On file systems without locks the permit has to do.
+        let _ = file.try_lock();
+        fs::rename(&path, &self.part)?;
+        Ok(file)
     }
 
     /// Removes it. Blocking.

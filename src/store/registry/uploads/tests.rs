@@ -552,3 +552,49 @@ async fn an_upload_in_use_is_not_removed_and_half_of_one_is() {
     assert_eq!(world.files(), 3);
     writer.abort();
 }
+
+/// A process dies, or a bucket answers no more, after the bytes got their place and before the upload was forgotten.
+#[tokio::test]
+async fn bytes_that_became_a_blob_are_never_changed() {
+    let mut world = World::new();
+    let id = world.start().await;
+    let sealed = world.seal(id, &sha256(b"blob"), Pieces::of(b"blob")).await;
+    let sealed = sealed.expect("as promised");
+    let blob = world.folder.path().join("blob");
+    fs::hard_link(sealed.path(), &blob).expect("a link");
+    drop(sealed);
+    world.restart();
+    assert_eq!(world.status(id).await.expect("there"), 4);
+    assert_eq!(
+        world
+            .append(id, None, Pieces::of(b"more"))
+            .await
+            .expect("taken"),
+        8
+    );
+    assert_eq!(fs::read(&blob).expect("readable"), b"blob");
+    let sealed = world.seal(id, &sha256(b"blobmore"), Pieces::of(b"")).await;
+    assert_eq!(sealed.expect("as promised").size, 8);
+}
+
+/// What the disk keeps of a file that was being written when the machine stopped is not what was hashed before.
+#[tokio::test]
+async fn a_file_that_others_changed_is_hashed_again() {
+    let world = World::new();
+    let id = world.start().await;
+    world
+        .append(id, None, Pieces::of(b"1234"))
+        .await
+        .expect("taken");
+    let part = world
+        .folder
+        .path()
+        .join("uploads")
+        .join(format!("{id}.part"));
+    fs::write(&part, b"12x4").expect("written");
+    let file = fs::File::options().write(true).open(&part).expect("open");
+    file.set_modified(std::time::SystemTime::now() + Duration::from_secs(1))
+        .expect("a time");
+    let result = world.seal(id, &sha256(b"12345"), Pieces::of(b"5")).await;
+    assert_eq!(kind(result), ErrorKind::DigestMismatch);
+}

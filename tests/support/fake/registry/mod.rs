@@ -190,6 +190,22 @@ impl FakeRegistry {
         self
     }
 
+    /// Puts an image manifest under a tag and any digest.
+    pub(crate) fn manifest_named(
+        mut self,
+        repository: &str,
+        tag: &str,
+        digest: &str,
+        bytes: impl Into<Bytes>,
+    ) -> Self {
+        let held = self.repository(repository);
+        let image = "application/vnd.oci.image.manifest.v1+json".to_owned();
+        held.manifests
+            .insert(digest.to_owned(), (image, bytes.into()));
+        held.tags.insert(tag.to_owned(), digest.to_owned());
+        self
+    }
+
     /// Adds a blob.
     pub(crate) fn blob(mut self, repository: &str, bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
