@@ -66,7 +66,8 @@ pub(super) const SETS: &[(&str, fn() -> Set)] = &[
     }),
     ("index by sha512", || of(Sha512, |set| index(set, 18, ""))),
     ("artifacts with a subject by sha512", || {
-        of(Sha512, with_subject)
+        // By tag alone, the registry chooses the algorithm.
+        in_query(of(Sha512, with_subject))
     }),
     ("tags in the query", || tags_in_query(Sha256)),
     ("tags in the query by sha512", || tags_in_query(Sha512)),
@@ -211,6 +212,13 @@ fn custom_fields(set: &mut Set) -> Value {
         "schemaVersion": 2, "mediaType": INDEX, "manifests": [child], "org.example.field": 1.5,
     });
     set.document(INDEX, &index, "custom")
+}
+
+fn in_query(mut set: Set) -> Set {
+    for document in &mut set.documents {
+        document.tags_in_query = !document.tags.is_empty();
+    }
+    set
 }
 
 fn tags_in_query(algorithm: Algorithm) -> Set {

@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 use std::process::Command;
 
+use chartgate::auth::bcrypt_line;
 use serde_json::json;
 
 use crate::registry_clients::Place;
@@ -13,7 +14,7 @@ use crate::support::clients::{Clients, Program};
 use crate::support::distribution::Distribution;
 use crate::support::gateway::Gateway;
 use crate::support::image::Image;
-use crate::support::registries::{hosted, mirror, oci};
+use crate::support::registries::{hosted, hosted_for, mirror, oci};
 use crate::support::tools;
 
 /// What the suite says in the end.
@@ -39,7 +40,9 @@ fn run(address: &str, settings: &[(&str, &str)]) -> Verdict {
     let text = String::from_utf8_lossy(&output.stdout);
     let mut verdict = read(&text);
     if !verdict.others.is_empty() {
-        verdict.others.push_str(&String::from_utf8_lossy(&output.stderr));
+        verdict
+            .others
+            .push_str(&String::from_utf8_lossy(&output.stderr));
     }
     verdict
 }
@@ -95,6 +98,33 @@ fn the_hosted_registry_passes_the_official_suite() {
             );
             assert_perfect(&verdict, at_least);
         }
+    }
+}
+
+/// The same with a login, which the suite does by token.
+#[test]
+#[ignore = "needs the official suite: make conformance SOURCE=<checkout of opencontainers/distribution-spec>"]
+fn the_hosted_registry_passes_the_official_suite_with_a_login() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let users = bcrypt_line("ci", "s3cret").expect("a line");
+    std::fs::write(folder.path().join("users"), users).expect("writable");
+    let gateway = Gateway::start_in(
+        folder,
+        json!({"auth": {"users_file": "users"}, "tenants": {"acme": hosted_for(&["ci"])}}),
+    );
+    for cached in ["true", "false"] {
+        let verdict = run(
+            &gateway.http.to_string(),
+            &[
+                ("OCI_VERSION", "dev"),
+                ("OCI_REPO1", "acme/conf/a"),
+                ("OCI_REPO2", "acme/conf/b"),
+                ("OCI_USERNAME", "ci"),
+                ("OCI_PASSWORD", "s3cret"),
+                ("OCI_CACHE_AUTH", cached),
+            ],
+        );
+        assert_perfect(&verdict, 900);
     }
 }
 

@@ -2,14 +2,17 @@
 
 use std::collections::BTreeSet;
 
+use chartgate::auth::bcrypt_line;
 use serde_json::json;
 
 use super::subject::Algorithm::{Sha256, Sha512};
 use super::subject::{Algorithm, Checked, Repository, Subject};
 use super::{blobs, data, lists, manifests, uploads};
+use crate::support::clients::basic;
 use crate::support::distribution::Distribution;
 use crate::support::gateway::Gateway;
-use crate::support::registries::hosted;
+use crate::support::registries::{hosted, hosted_for, minio};
+use crate::support::stores::Store;
 
 type Row = fn(&Repository) -> Checked;
 type BlobRow = fn(&Repository, Algorithm) -> Checked;
@@ -145,6 +148,40 @@ fn the_hosted_registry_keeps_every_row() {
     let gateway = Gateway::start(json!({"tenants": {"acme/team": hosted()}}));
     let failures = failures(&Subject::at(gateway.http, "acme/team/conf"));
     assert!(failures.is_empty(), "{failures:#?}");
+}
+
+#[test]
+fn the_hosted_registry_keeps_every_row_on_a_bucket() {
+    let Some(store) = Store::minio() else {
+        return;
+    };
+    let gateway = Gateway::start(json!({
+        "store": minio(store.address()), "tenants": {"acme/team": hosted()},
+    }));
+    let failures = failures(&Subject::at(gateway.http, "acme/team/conf"));
+    assert!(failures.is_empty(), "{failures:#?}");
+}
+
+#[test]
+fn the_hosted_registry_keeps_every_row_for_its_users_only() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let users = bcrypt_line("ci", "s3cret").expect("a line");
+    std::fs::write(folder.path().join("users"), users).expect("writable");
+    let gateway = Gateway::start_in(
+        folder,
+        json!({"auth": {"users_file": "users"}, "tenants": {"acme": hosted_for(&["ci"])}}),
+    );
+    let subject = Subject::at(gateway.http, "acme/conf");
+    let known = subject.clone().authorized(&basic("ci", "s3cret"));
+    let found = failures(&known);
+    assert!(found.is_empty(), "{found:#?}");
+    // Strangers get nothing of it, and a wrong password is no better.
+    let all = failures(&known.authorized(&basic("ci", "wrong")));
+    let strangers = failures(&subject);
+    let rows = 2 * BLOBS.len() + OTHERS.len() + OURS.len() + data::SETS.len();
+    // Names that are none are refused before anybody asks who asks.
+    assert!(all.len() >= rows - 2, "{all:#?}");
+    assert!(strangers.len() >= rows - 2, "{strangers:#?}");
 }
 
 /// For people who want to know about another registry.

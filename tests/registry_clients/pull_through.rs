@@ -189,16 +189,18 @@ fn the_gateway_logs_in_where_its_clients_do_not() {
             "wrong": oci_as(&upstream.url(), "reader", "wrong"),
             "nobody": oci(&upstream.url()),
         },
-        "tenants": {"acme": mirror(&["known", "wrong", "nobody"])},
+        "tenants": {
+            "acme": mirror(&["known"]), "b": mirror(&["wrong"]), "c": mirror(&["nobody"]),
+        },
     }));
     let place = Place::of(gateway.http, "acme/known");
     place.assert_holds("private/app", "1.0", &image);
     // A wrong password is the operator's business, and no absence.
-    let wrong = Place::of(gateway.http, "acme/wrong");
+    let wrong = Place::of(gateway.http, "b/wrong");
     let reply = wrong.ask("GET", "private/app", "manifests/1.0");
     assert!(matches!(reply.status, 502..=504), "{}", reply.status);
     assert!(!reply.text().contains("wrong\""), "{}", reply.text());
-    let nobody = Place::of(gateway.http, "acme/nobody");
+    let nobody = Place::of(gateway.http, "c/nobody");
     let reply = nobody.ask("GET", "private/app", "manifests/1.0");
     assert!(matches!(reply.status, 404 | 502..=504), "{}", reply.status);
 }

@@ -117,6 +117,11 @@ fn what_nobody_could_say_is_never_absent() {
             for method in ["GET", "HEAD"] {
                 let reply = place.ask(method, "a/b", &path);
                 eprintln!("{what}: {method} {path}: {}", reply.status);
+                // Nobody knows how long a blob is before its end: this one never ends well.
+                if path.starts_with("blobs") && reply.status == 200 {
+                    assert!(what == "an endless document" && method == "GET" && !reply.complete);
+                    continue;
+                }
                 assert!(matches!(reply.status, 429 | 502..=504));
                 if method == "GET" {
                     assert_away(&reply);

@@ -153,6 +153,11 @@ impl Clients {
     }
 }
 
+/// The value of `Authorization` for a user and a password, as clients write it.
+pub(crate) fn basic(user: &str, password: &str) -> String {
+    super::fake::basic(user, password)
+}
+
 /// Lines of `registries.conf`.
 pub(crate) fn plain_http(addresses: &[&str]) -> String {
     addresses.iter().fold(String::new(), |mut text, address| {

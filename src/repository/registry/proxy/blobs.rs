@@ -179,7 +179,8 @@ impl RemoteContent for RemoteBlob {
 
     async fn body(&self, range: Range<u64>) -> Result<Body> {
         let range = range.start..range.end.min(self.size.unwrap_or(u64::MAX));
-        let object = self.proxy.fill(self).await?;
+        let object = self.proxy.fill(self).await;
+        let object = object.map_err(|error| self.as_upstreams(error))?;
         if let (Some(promised), Some(actual)) = (self.size, object.length())
             && promised != actual
         {
@@ -226,6 +227,18 @@ impl RemoteBlob {
             u64::MAX => stream.into(),
             end => exactly(stream, end - range.start),
         })
+    }
+
+    /// More bytes than a manifest promised are the upstream's mistake, not a limit of ours.
+    fn as_upstreams(&self, error: Error) -> Error {
+        match (error.kind(), self.size) {
+            (ErrorKind::TooLarge, Some(promised)) => Error::unavailable(format!(
+                "upstream `{}` sends more than the {promised} bytes of {}",
+                self.proxy.name(),
+                self.digest
+            )),
+            _ => error,
+        }
     }
 
     fn other_length(&self, actual: u64) -> Error {

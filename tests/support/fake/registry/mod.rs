@@ -19,6 +19,7 @@ use tokio::net::TcpListener;
 
 use self::rows::Manners;
 pub(crate) use self::rows::{HeadStyle, Row};
+pub(crate) use self::site::basic;
 use self::site::{Repository, Site, digest};
 use super::Background;
 use super::certificates::Authority;
