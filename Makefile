@@ -3,6 +3,7 @@
 # make conformance SOURCE=FOLDER   builds the official suite from a checkout of opencontainers/distribution-spec, and runs it
 # make bench   figures against nginx and raw upstreams, as a table for benches/README.md
 # make bench-museum   the same against ChartMuseum 0.13.1, or the program that CHARTGATE_CHARTMUSEUM names
+# make bench-registry   the same as a registry, against distribution and, where the tools folder has it, zot
 
 SHELL := /bin/bash
 CARGO_TARGET_DIR ?= target
@@ -21,7 +22,7 @@ AZURITE := 3.35.0
 CM_PUSH := 0.10.4
 CHARTMUSEUM := 0.13.1
 
-.PHONY: test tools conformance bench bench-museum
+.PHONY: test tools conformance bench bench-museum bench-registry
 
 # The official suite of registries is on no package registry. Where it was built once (`make conformance`), it runs every time.
 test: tools
@@ -110,3 +111,8 @@ bench: tools
 bench-museum: tools
 	cargo build --release --locked
 	CHARTGATE_TOOLS_DIR=$(TOOLS) python3 benches/side_by_side/museum.py
+
+bench-registry: tools
+	@tests/install-servers nginx wrk
+	cargo build --release --locked
+	CHARTGATE_TOOLS_DIR=$(TOOLS) python3 benches/side_by_side/registry.py

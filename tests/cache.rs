@@ -815,6 +815,63 @@ async fn a_copy_in_memory_keeps_the_file_young() {
 }
 
 #[tokio::test]
+async fn a_long_object_that_is_wanted_again_is_read_into_memory() {
+    let world = World::with(32 << 20, 64 << 20).await;
+    let (wanted, once, too_long) = (
+        content(3 << 20, 60),
+        content(2 << 20, 61),
+        content(5 << 20, 62),
+    );
+    for (name, bytes) in [
+        ("wanted", &wanted),
+        ("once", &once),
+        ("too long", &too_long),
+    ] {
+        world.fill(name, bytes).await;
+    }
+    let object = async |bytes: &Bytes| world.cache.get(&Digest::of(bytes)).await.expect("held");
+    let in_memory = || world.cache.stats().memory.objects;
+    // Knowing that it is there is no use.
+    for _ in 0..5 {
+        object(&wanted).await;
+    }
+    assert!(read(&object(&wanted).await).await.expect("bytes") == wanted);
+    assert!(read(&object(&once).await).await.expect("bytes") == once);
+    assert_eq!(in_memory(), 0);
+
+    let part = read_range(&object(&wanted).await, 1 << 20..2 << 20).await;
+    assert!(part.expect("bytes") == wanted.slice(1 << 20..2 << 20));
+    assert_eq!(in_memory(), 1);
+    let body = object(&wanted).await.body(0..u64::MAX).await.expect("body");
+    assert!(matches!(body, Body::Bytes(bytes) if bytes == wanted));
+
+    // One object may take an eighth of the memory.
+    for _ in 0..3 {
+        assert!(read(&object(&too_long).await).await.expect("bytes") == too_long);
+    }
+    assert_eq!(in_memory(), 1);
+}
+
+#[tokio::test]
+async fn a_file_of_somebody_else_is_read_into_memory_too() {
+    let world = World::with(32 << 20, 0).await;
+    let bytes = content(2 << 20, 63);
+    let path = world.dir.path().join("elsewhere");
+    std::fs::write(&path, &bytes).expect("writable");
+    let lend = || {
+        let file = Arc::new(std::fs::File::open(&path).expect("a file"));
+        world
+            .cache
+            .lend(Digest::of(&bytes), file, bytes.len() as u64)
+    };
+    for _ in 0..3 {
+        assert_eq!(lend().length(), Some(2 << 20));
+        assert!(read(&lend()).await.expect("bytes") == bytes);
+    }
+    assert_eq!(world.cache.stats().memory.objects, 1);
+}
+
+#[tokio::test]
 async fn eviction_does_not_disturb_a_reader() {
     let world = World::with(0, 5 << 20).await;
     let (first, second) = (content(3 << 20, 26), content(3 << 20, 27));

@@ -48,6 +48,8 @@ mod pull_through;
 mod registries;
 /// What a configuration says about registries, and what a wrong one is told.
 mod registry_configs;
+/// Tenants with registries through the whole program: order, reserved names, patterns, reloads, and what operators see.
+mod registry_group;
 /// Registries over HTTP: every endpoint, every address, every kind of caller.
 mod registry_api;
 /// Requests that no decent client sends.

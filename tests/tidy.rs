@@ -63,6 +63,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("redb", &["cache/ledger.rs"]),
     ("redis", &["cache/redis.rs"]),
     ("reqwest", &["net/"]),
+    ("rustix", &["http/file.rs"]),
     ("rustls", &["net/tls.rs", "server/tls.rs"]),
     ("semver", &["chart/version.rs"]),
     ("serde_saphyr", &["config/tree.rs"]),

@@ -27,7 +27,8 @@ def free_port():
 def find(program):
     """The path of a program; a clear message where it is missing."""
     tools = os.environ.get("CHARTGATE_TOOLS_DIR", "")
-    for path in (f"{tools}/{program}/helm", shutil.which(program), f"/usr/sbin/{program}"):
+    names = {"distribution": "registry", "zot": "zot"}
+    for path in (f"{tools}/{program}/{names.get(program, 'helm')}", shutil.which(program), f"/usr/sbin/{program}"):
         if path and os.access(path, os.X_OK) and os.path.isfile(path):
             return path
     raise SystemExit(f"`{program}` is missing; `make bench` installs it")
@@ -216,6 +217,88 @@ http {{
         with open(folder / "nginx.log", "ab") as log:
             super().__init__([find("nginx"), "-p", str(folder), "-c", conf], folder, log)
         self.wait_for(self.port, "/alive")
+
+
+class StaticRegistry(Server):
+    """The upstream of all: nginx on `<folder>/v2/<repository>/{blobs,manifests}/<digest>`, which logs what it is asked.
+
+    `rate`, where given, is what one connection gets, as nginx writes it (`50m`).
+    """
+
+    def __init__(self, folder, root, kind, rate=None):
+        folder.mkdir(parents=True, exist_ok=True)
+        self.port = free_port()
+        self.log = folder / "asked.log"
+        user = "user root;" if os.getuid() == 0 else ""
+        (folder / "nginx.conf").write_text(
+            f"""
+daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log; worker_processes auto; {user}
+events {{ worker_connections 1024; }}
+http {{
+  log_format asked '$request_method $uri $status'; access_log {self.log} asked;
+  sendfile on; tcp_nopush on; tcp_nodelay on; keepalive_requests 1000000000; etag on; types {{ }}
+  {f"limit_rate {rate};" if rate else ""}
+  client_body_temp_path {folder}/t1; proxy_temp_path {folder}/t2; fastcgi_temp_path {folder}/t3;
+  uwsgi_temp_path {folder}/t4; scgi_temp_path {folder}/t5;
+  server {{
+    listen 127.0.0.1:{self.port} backlog=1024; root {root};
+    location = /v2/ {{ default_type application/json; return 200 '{{}}'; }}
+    location ~ /blobs/(?<digest>[^/]+)$ {{ default_type application/octet-stream; add_header Docker-Content-Digest $digest; }}
+    location ~ /manifests/(?<digest>[^/]+)$ {{ default_type {kind}; add_header Docker-Content-Digest $digest; }}
+  }}
+}}
+"""
+        )
+        with open(folder / "nginx.log", "ab") as log:
+            super().__init__([find("nginx"), "-p", str(folder), "-c", str(folder / "nginx.conf")], folder, log)
+        self.wait_for(self.port, "/v2/")
+
+    def asked(self, method, path):
+        """How often this was asked for."""
+        return sum(line.startswith(f"{method} {path} ") for line in self.log.read_text().splitlines())
+
+
+class Distribution(Server):
+    """distribution on a folder, or in front of an upstream; without access log and with its descriptors in memory."""
+
+    def __init__(self, folder, upstream=None):
+        folder.mkdir(parents=True, exist_ok=True)
+        self.port = free_port()
+        config = {
+            "version": "0.1",
+            "log": {"level": "error", "accesslog": {"disabled": True}},
+            "storage": {
+                "filesystem": {"rootdirectory": str(folder / "data")},
+                "cache": {"blobdescriptor": "inmemory"},
+                "delete": {"enabled": True},
+            },
+            "http": {"addr": f"127.0.0.1:{self.port}", "secret": "none"},
+        }
+        if upstream:
+            config["proxy"] = {"remoteurl": f"http://127.0.0.1:{upstream}"}
+        (folder / "config.yml").write_text(json.dumps(config))
+        env = {**os.environ, "OTEL_TRACES_EXPORTER": "none"}
+        with open(folder / "distribution.log", "ab") as log:
+            super().__init__([find("distribution"), "serve", str(folder / "config.yml")], folder, log, env)
+        self.wait_for(self.port, "/v2/")
+
+
+class Zot(Server):
+    """zot on a folder; without access log."""
+
+    def __init__(self, folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        self.port = free_port()
+        config = {
+            "distSpecVersion": "1.1.1",
+            "storage": {"rootDirectory": str(folder / "data")},
+            "http": {"address": "127.0.0.1", "port": str(self.port)},
+            "log": {"level": "error"},
+        }
+        (folder / "config.json").write_text(json.dumps(config))
+        with open(folder / "zot.log", "ab") as log:
+            super().__init__([find("zot"), "serve", str(folder / "config.json")], folder, log)
+        self.wait_for(self.port, "/v2/")
 
 
 def wrk(port, path, seconds, headers=()):

@@ -12,12 +12,12 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::fill::Promise;
-use super::object::read_at;
 use super::pull::Pull;
 use super::running::Reader;
 use super::tier::Held;
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, ErrorKind, Result};
+use crate::http::FileReader;
 
 /// How far a fill is.
 #[derive(Clone, Debug)]
@@ -122,6 +122,7 @@ impl Follower {
 pub(crate) struct Reading {
     follower: Follower,
     range: Range<u64>,
+    reader: FileReader,
     own: Option<OwnTransfer>,
 }
 
@@ -131,6 +132,7 @@ impl Reading {
         Self {
             follower,
             range,
+            reader: FileReader::default(),
             own: None,
         }
     }
@@ -181,7 +183,7 @@ impl Reading {
         if at >= end {
             return Ok(None);
         }
-        read_at(file, at..end).await.map(Some)
+        self.reader.read(&file, at..end).await.map(Some)
     }
 }
 

@@ -19,7 +19,7 @@ impl Cache {
         for digest in self.usable(request) {
             if let Some(held) = self.get_local(digest).await {
                 let verified = request.expect.is_some();
-                return Ok(Some(Object::held(*digest, held, Status::Hit, verified)));
+                return Ok(Some(self.hit(*digest, held, verified)));
             }
         }
         let Some(record) = self.names.get(&request.name) else {
@@ -31,7 +31,7 @@ impl Cache {
                 if let Some(expected) = self.asked_of_redis(request)
                     && let Some(held) = self.get_remote(expected).await
                 {
-                    return Ok(Some(Object::held(*expected, held, Status::Hit, true)));
+                    return Ok(Some(self.hit(*expected, held, true)));
                 }
                 Err(absent(&request.name, &record))
             }
@@ -40,9 +40,16 @@ impl Cache {
                     return Ok(None);
                 }
                 let held = self.get_local(&digest).await;
-                Ok(held.map(|held| Object::held(digest, held, Status::Hit, false)))
+                Ok(held.map(|held| self.hit(digest, held, false)))
             }
         }
+    }
+
+    /// An object that is here already.
+    pub(super) fn hit(&self, digest: Digest, held: Held, verified: bool) -> Object {
+        let mut object = Object::held(digest, held, Status::Hit, verified);
+        object.memory = Some(Arc::clone(&self.memory));
+        object
     }
 
     /// The digests that were promised and whose bytes may be used, whoever brought them.
@@ -140,6 +147,7 @@ pub(super) fn object(promise: &Promise, state: State, follower: Follower) -> Res
             status: Status::Miss,
             verified: promise.is_strict(),
             data: Data::Arriving(follower),
+            memory: None,
         },
     };
     // Another request's limit may have been higher.

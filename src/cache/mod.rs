@@ -29,6 +29,7 @@ mod verify;
 #[cfg(test)]
 mod tests;
 
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -171,7 +172,7 @@ impl Cache {
             Some(held) => held,
             None => self.get_remote(digest).await?,
         };
-        Some(Object::held(*digest, held, Status::Hit, true))
+        Some(self.hit(*digest, held, true))
     }
 
     /// As [`Cache::get`], for somebody who knows no more than the digest: only what came with [`Sharing::Sharers`].
@@ -180,6 +181,12 @@ impl Cache {
             true => self.get(digest).await,
             false => None,
         }
+    }
+
+    /// Bytes with this digest that lie in a file elsewhere (a hosted store's): from memory where they are wanted often, else
+    /// from the file. The caller has checked that whoever asks may have them, and vouches for the digest.
+    pub fn lend(&self, digest: Digest, file: Arc<File>, length: u64) -> Object {
+        self.hit(digest, Held::File(file, length), true)
     }
 
     /// The object that `request` names: a copy from any tier, else one upstream transfer for all who ask at the same time.

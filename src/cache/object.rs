@@ -2,17 +2,17 @@
 
 use std::fs::File;
 use std::ops::Range;
-use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt as _};
 
 use super::follow::{Follower, Reading};
+use super::memory::Memory;
 use super::tier::Held;
 use crate::digest::Digest;
-use crate::error::{Error, Result};
-use crate::http::{Body, ByteStream};
+use crate::error::Result;
+use crate::http::{Body, ByteStream, FileReader};
 
 /// Bytes with a digest. Holds memory or an open file, so that eviction cannot break a reader.
 #[derive(Clone, Debug)]
@@ -22,6 +22,8 @@ pub struct Object {
     pub(super) status: Status,
     pub(super) verified: bool,
     pub(super) data: Data,
+    /// Where the bytes of a file may be too.
+    pub(super) memory: Option<Arc<Memory>>,
 }
 
 /// Where the bytes are.
@@ -49,6 +51,7 @@ impl Object {
             status,
             verified,
             data: Data::Held(held),
+            memory: None,
         }
     }
 
@@ -65,7 +68,12 @@ impl Object {
             Data::Held(Held::Bytes(bytes)) => Ok(Body::Bytes(
                 bytes.slice(range.start as usize..range.end as usize),
             )),
-            Data::Held(Held::File(file, _)) => file_body(Arc::clone(file), range).await,
+            Data::Held(Held::File(file, length)) => match self.from_memory(file, *length).await {
+                Some(bytes) => Ok(Body::Bytes(
+                    bytes.slice(range.start as usize..range.end as usize),
+                )),
+                None => file_body(Arc::clone(file), range).await,
+            },
             Data::Arriving(follower) => {
                 let length = self.length.map(|_| range.end - range.start);
                 let mut reading = Reading::new(follower.clone(), range);
@@ -79,6 +87,13 @@ impl Object {
                 Ok(ByteStream::new(chunks, length).into())
             }
         }
+    }
+
+    async fn from_memory(&self, file: &Arc<File>, length: u64) -> Option<Bytes> {
+        let (Some(memory), Some(digest)) = (&self.memory, &self.digest) else {
+            return None;
+        };
+        memory.long(digest, file, length).await
     }
 
     /// The whole length; `None` only while an object of unknown length arrives.
@@ -111,33 +126,16 @@ impl Object {
     }
 }
 
+/// The first piece is read before an answer starts: a file that cannot be read is an error, not an answer that breaks off.
 async fn file_body(file: Arc<File>, range: Range<u64>) -> Result<Body> {
+    let mut reader = FileReader::default();
     let length = range.end - range.start;
-    let first = read_at(Arc::clone(&file), range.clone()).await?;
-    if first.len() as u64 == length {
+    let first = reader.read(&file, range.clone()).await?;
+    let rest = range.start + first.len() as u64..range.end;
+    if rest.is_empty() {
         return Ok(Body::Bytes(first));
     }
-    let starts = (range.start + first.len() as u64..range.end).step_by(CHUNK as usize);
-    // Two reads at a time: one is sent while the next is read.
-    let rest = stream::iter(starts)
-        .map(move |at| read_at(Arc::clone(&file), at..range.end))
-        .buffered(2);
-    let chunks = stream::iter([Ok(first)]).chain(rest);
+    let rest = ByteStream::of_file(reader, file, rest);
+    let chunks = stream::iter([Ok(first)]).chain(rest.stream);
     Ok(ByteStream::new(chunks, Some(length)).into())
 }
-
-/// Reads the first bytes of `range`, at most one chunk, off the async threads. The file must have them.
-pub(super) async fn read_at(file: Arc<File>, range: Range<u64>) -> Result<Bytes> {
-    let read = tokio::task::spawn_blocking(move || {
-        let mut chunk = vec![0; (range.end - range.start).min(CHUNK) as usize];
-        file.read_exact_at(&mut chunk, range.start)?;
-        Ok(Bytes::from(chunk))
-    });
-    let failed = |error: std::io::Error| Error::internal("a cached object cannot be read", error);
-    read.await
-        .unwrap_or_else(|error| Err(std::io::Error::other(error)))
-        .map_err(failed)
-}
-
-/// What is read at once.
-const CHUNK: u64 = 256 * 1024;

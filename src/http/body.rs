@@ -3,16 +3,13 @@
 use std::fmt;
 use std::fs::File;
 use std::ops::Range;
-use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::stream::{BoxStream, Stream, StreamExt as _};
 
-use crate::error::{Error, Result};
-
-/// How much of a file is read at once.
-pub const FILE_CHUNK: u64 = 256 << 10;
+use super::FileReader;
+use crate::error::Result;
 
 /// A stream of chunks with its length, where known before the end.
 pub struct ByteStream {
@@ -40,42 +37,31 @@ impl ByteStream {
         Self::new(futures_util::stream::iter([Ok(bytes)]), length)
     }
 
-    /// The bytes of `range` of a file, read off the async threads in pieces of [`FILE_CHUNK`].
-    ///
-    /// A file that ends early is an error, never a short body.
+    /// The bytes of `range` of a file. One that ends early is an error, never a short body.
     pub fn from_file(file: Arc<File>, range: Range<u64>) -> Self {
+        Self::of_file(FileReader::default(), file, range)
+    }
+
+    /// The same with a reader that has read the pieces before.
+    pub fn of_file(reader: FileReader, file: Arc<File>, range: Range<u64>) -> Self {
         let length = Some(range.end.saturating_sub(range.start));
-        let stream = futures_util::stream::try_unfold(range, move |left| {
-            let file = file.clone();
-            async move {
-                if left.start >= left.end {
+        let start = (reader, file, range);
+        let pieces =
+            futures_util::stream::try_unfold(start, |(mut reader, file, range)| async move {
+                if range.is_empty() {
                     return Ok(None);
                 }
-                let chunk = tokio::task::spawn_blocking(move || read_piece(&file, &left))
-                    .await
-                    .map_err(|error| Error::internal("reading a file ended early", error))?;
-                chunk.map(|(chunk, left)| Some((chunk, left)))
-            }
-        });
-        Self::new(stream, length)
+                let piece = reader.read(&file, range.clone()).await?;
+                let rest = range.start + piece.len() as u64..range.end;
+                Ok(Some((piece, (reader, file, rest))))
+            });
+        Self::new(pieces, length)
     }
 
     /// The next chunk.
     pub async fn next(&mut self) -> Option<Result<Bytes>> {
         self.stream.next().await
     }
-}
-
-/// Reads the first piece of `range`, and says what is left.
-fn read_piece(file: &File, range: &Range<u64>) -> Result<(Bytes, Range<u64>)> {
-    let length = (range.end - range.start).min(FILE_CHUNK);
-    // The length is at most FILE_CHUNK, so it fits every usize.
-    let mut piece = vec![0; usize::try_from(length).unwrap_or_default()];
-    file.read_exact_at(&mut piece, range.start)
-        .map_err(|error| {
-            Error::internal("a file is shorter than it was when it was opened", error)
-        })?;
-    Ok((Bytes::from(piece), range.start + length..range.end))
 }
 
 impl fmt::Debug for ByteStream {

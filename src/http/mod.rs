@@ -5,6 +5,7 @@
 pub mod body;
 pub mod conditional;
 pub mod encoding;
+pub mod file;
 mod host;
 pub mod range;
 
@@ -17,6 +18,7 @@ use bytes::Bytes;
 pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 pub use self::body::{Body, ByteStream};
+pub use self::file::FileReader;
 pub use self::host::Authority;
 use crate::error::Result;
 

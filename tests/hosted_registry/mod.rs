@@ -1,5 +1,6 @@
 //! Hosted registries: one behaviour suite for folders and buckets, replicas, and reading through the cache.
 
+mod collect;
 mod ground;
 mod manifests;
 mod many;
@@ -9,6 +10,7 @@ mod removal;
 mod replicas;
 mod rights;
 mod tags;
+mod uploads;
 
 use self::ground::World;
 use crate::suites::hosted::Ground;
@@ -37,6 +39,10 @@ async fn behaves(ground: &Ground) {
     rights::come_with_a_mount(&world("mounts").await).await;
     rights::end_with_the_quota(&world("quota").await).await;
     rights::of_tenants_are_their_own(&world("one/tenant").await).await;
+    uploads::end_as_blobs(&world("uploads").await).await;
+    uploads::of_what_is_there_are_blobs_too(&world("twice").await).await;
+    uploads::that_are_wrong_leave_nothing(&world("refused").await).await;
+    uploads::go_on_after_a_restart(&world("resumed").await).await;
     many::changes_at_a_time_end_in_one_order(&world("order").await).await;
 }
 
@@ -58,4 +64,28 @@ async fn a_bucket_behaves() {
 async fn minio_behaves() {
     let Some(store) = Store::minio() else { return };
     behaves(&Ground::real(store.config.clone())).await;
+}
+
+/// Collecting in a folder: its times are those of the clock.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_is_collected() {
+    let ground = Ground::folder();
+    collect::takes_what_nobody_needs(&ground).await;
+    collect::crosses_no_push(&ground).await;
+}
+
+/// In a bucket, whose times are its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_is_collected() {
+    let s3 = FakeS3::new(BUCKET)
+        .credentials("minio-user")
+        .page_size(3)
+        .run();
+    collect::takes_what_nobody_needs(&Ground::fake(&s3)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn minio_is_collected() {
+    let Some(store) = Store::minio() else { return };
+    collect::takes_what_nobody_needs(&Ground::real(store.config.clone())).await;
 }

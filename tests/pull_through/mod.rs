@@ -12,6 +12,8 @@ mod manifests;
 mod names;
 /// Without any upstream: restarts, dead upstreams, offline.
 mod offline;
+/// A real registry behind it, filled by a real client, and gone afterwards.
+mod real;
 /// Tags: every row of what an upstream can say.
 mod tags;
 
@@ -154,13 +156,17 @@ async fn open(
 
 /// Of everything the default, except that fakes live at a private address.
 fn upstream(fake: &RunningRegistry) -> Upstream {
+    upstream_at(&fake.url())
+}
+
+fn upstream_at(url: &str) -> Upstream {
     Upstream {
         name: "hub",
         proxy: None,
         timeout: Duration::from_secs(20),
         offline: false,
         oci: config::Oci {
-            url: Url::parse(&fake.url()).expect("a URL"),
+            url: Url::parse(url).expect("a URL"),
             prefix: None,
             hosts: Vec::new(),
             auth: None,

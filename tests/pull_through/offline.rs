@@ -4,6 +4,7 @@ use chartgate::repository::registry::{ProxyRegistry, RegistryRepository as _};
 
 use super::{World, assert_error, blob, digest, manifest, name, pull, texts, upstream};
 use crate::support::fake::{FakeImage, FakeRegistry, Fault, RunningRegistry, Spot};
+use crate::support::until;
 
 async fn filled(fake: &RunningRegistry, hub: &ProxyRegistry) -> FakeImage {
     let image = fake.image("a/b", "1");
@@ -98,6 +99,30 @@ async fn offline_lists_are_completed_by_what_was_pulled() {
     let offline = world.open(upstream(&fake).offline());
     let tags = offline.tags(&name("a/b")).await.expect("known");
     assert_eq!(texts(&tags.items), ["1", "2"]);
+}
+
+/// The process that takes over during an upgrade learns what the old one knew when that one ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_earlier_process_learnt_is_taken_over() {
+    let mut world = World::new().await;
+    let fake = FakeRegistry::open().image("a/b", "1").run();
+    let old = world.hub(&fake);
+    let image = filled(&fake, &old).await;
+    world.cache.idle().await;
+    let successor = super::open(&world.dir, &world.sizes, &world.metrics, &world.clock).await;
+    let first = std::mem::replace(&mut world.cache, successor);
+    let new = world.open(upstream(&fake).offline());
+    let layer = digest(&image.layer);
+    assert!(
+        !new.links(&name("a/b"), &layer),
+        "the old one has the ledger"
+    );
+    first.close().await;
+    drop(old);
+    until("the ledger", std::time::Duration::from_secs(20), || {
+        new.links(&name("a/b"), &layer).then_some(())
+    });
+    serves(&new, &image).await;
 }
 
 #[tokio::test]

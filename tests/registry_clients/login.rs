@@ -364,7 +364,9 @@ fn docker_and_containerd_log_in() {
     let copy = acme.image("containerd/app", "1.0");
     daemon.ok(&["images", "push", ci[0], ci[1], &copy, &at]);
     assert_eq!(clients.ok(Program::Crane, &["digest", &copy]), image.digest);
-    for (user, image) in [("dev:word", &copy), ("ci:wrong", &copy)] {
+    // Under a name that is not there yet: what is there already needs no push.
+    let new = acme.image("containerd/new", "1.0");
+    for (user, image) in [("dev:word", &new), ("ci:wrong", &new)] {
         let user = format!("--user={user}");
         let output = daemon.run(&["images", "push", "--plain-http", &user, image, &at]);
         assert!(!output.status.success(), "{user}");
@@ -400,9 +402,10 @@ fn passwords_are_accepted_without_a_token() {
             Some("registry/2.0")
         );
         let challenge = reply.header("www-authenticate").expect("a challenge");
-        let realm = format!("Bearer realm=\"http://{}/token\"", gateway.http);
-        assert!(challenge.starts_with(&realm), "{challenge}");
-        assert!(!challenge.contains("error="), "{challenge}");
+        let realm = "Bearer realm=\"http://gateway.test/token\",service=\"gateway.test\"";
+        assert!(challenge.starts_with(realm), "{challenge}");
+        let stranger = user.is_none_or(|user| user == ":");
+        assert!(!stranger || !challenge.contains("error="), "{challenge}");
         let fields = reply.headers.iter();
         assert_eq!(
             fields

@@ -187,6 +187,10 @@ pub(super) fn text(response: &Response) -> String {
 
 /// The document of an answer with this status. No answer of the endpoint may be stored by anybody.
 #[track_caller]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "answers are made where they are read"
+)]
 pub(super) fn json(response: Response, status: u16) -> Value {
     let body = text(&response);
     assert_eq!(response.status.as_u16(), status, "{body}");

@@ -26,7 +26,8 @@ pub struct HostedRegistryRepository {
 static LABEL: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("hosted"));
 
 impl HostedRegistryRepository {
-    /// The repository of everything in `store`. Blobs in a bucket are served through `cache`.
+    /// The repository of everything in `store`. Blobs in a bucket are served through `cache`, and those in
+    /// files that are wanted often from its memory.
     pub fn new(store: Arc<HostedRegistry>, cache: Arc<Cache>) -> Self {
         Self { store, cache }
     }
@@ -51,7 +52,10 @@ impl RegistryRepository for HostedRegistryRepository {
     async fn blob(&self, name: &RepoName, digest: &Digest) -> Result<Artifact> {
         let stored = self.store.blob(name, digest).await?;
         let content = match stored.body {
-            BlobContent::File(file) => Content::Stored(Arc::new(file), stored.size),
+            BlobContent::File(file) => {
+                let file = Arc::new(file);
+                Content::Cached(self.cache.lend(stored.content, file, stored.size))
+            }
             BlobContent::Object(object) => Content::Remote(Arc::new(InBucket {
                 store: Arc::clone(&self.store),
                 cache: Arc::clone(&self.cache),

@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures_util::StreamExt as _;
 
 use super::ProxyRegistry;
 use super::manifests::{Shared, as_absent};
@@ -188,7 +189,7 @@ impl RemoteContent for RemoteBlob {
         let is_far = object
             .arrived()
             .is_some_and(|arrived| range.start > arrived.saturating_add(NEAR));
-        if is_far && let Some(body) = self.pass_through(&range).await {
+        if is_far && let Some(body) = self.pass_through(&range, &object).await {
             return Ok(body);
         }
         let body = object.body(range.clone()).await?;
@@ -205,7 +206,7 @@ impl RemoteContent for RemoteBlob {
 impl RemoteBlob {
     /// A range that the transfer under way will not reach soon, directly from the upstream. These bytes cannot be checked, and
     /// are not kept. `None`: that is not possible; the transfer under way will do.
-    async fn pass_through(&self, range: &Range<u64>) -> Option<Body> {
+    async fn pass_through(&self, range: &Range<u64>, whole: &Object) -> Option<Body> {
         let proxy = &self.proxy;
         let place = Arc::clone(&proxy.passing).try_acquire_owned().ok()?;
         let part = match range.end {
@@ -216,10 +217,10 @@ impl RemoteBlob {
             .upstream
             .open_blob(&self.place.repository, &self.digest, &part);
         let Download { body, .. } = proxy.noted(opened.await).ok()?;
-        let stream = futures_util::StreamExt::map(body.stream, move |chunk| {
-            // For as long as bytes pass.
-            let _held = &place;
-            chunk
+        // For as long as bytes pass; and the whole is of use as long as somebody reads a part.
+        let held = (place, whole.clone());
+        let stream = body.stream.inspect(move |_| {
+            let _ = &held;
         });
         let stream = ByteStream::new(stream, body.length);
         Some(match range.end {

@@ -658,11 +658,11 @@ impl History {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(12))]
 
     #[test]
     fn nothing_that_is_needed_ever_goes_and_nothing_else_stays(
-        events in proptest::collection::vec(event(), 1..40)
+        events in proptest::collection::vec(event(), 1..30)
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()

@@ -598,3 +598,109 @@ async fn a_file_that_others_changed_is_hashed_again() {
     let result = world.seal(id, &sha256(b"12345"), Pieces::of(b"5")).await;
     assert_eq!(kind(result), ErrorKind::DigestMismatch);
 }
+
+/// Runs in a process of its own, which is killed: pushes without end, and says what it was told.
+#[tokio::test]
+#[ignore = "a part of `a_killed_process_loses_nothing_that_it_told`"]
+async fn victim() {
+    use std::io::Write as _;
+    let Some(folder) = std::env::var_os("CHARTGATE_UPLOADS") else {
+        return;
+    };
+    let uploads = Uploads::open(
+        folder.into(),
+        Clock::system(),
+        Random::system(),
+        Bound::default(),
+    );
+    let bytes = noise(3 << 20);
+    let mut out = std::io::stdout();
+    loop {
+        let id = uploads.start(&owner(), None).await.expect("begun");
+        for piece in bytes.chunks(700_000) {
+            let mut body = Pieces::chunked(piece, 65_536);
+            let length = uploads
+                .append(&owner(), id, None, &mut body, FREE)
+                .await
+                .expect("taken");
+            writeln!(out, "told {id} {length}").expect("a reader");
+        }
+        let sealed = uploads
+            .seal(
+                &owner(),
+                id,
+                &sha256(&bytes),
+                None,
+                &mut Pieces::of(b""),
+                FREE,
+            )
+            .await;
+        sealed.expect("as promised").done();
+        writeln!(out, "told {id} done").expect("a reader");
+    }
+}
+
+#[tokio::test]
+async fn a_killed_process_loses_nothing_that_it_told() {
+    use std::collections::BTreeMap;
+    use std::io::BufRead as _;
+    use std::process::{Command, Stdio};
+
+    let mut world = World::new();
+    let folder = world.folder.path().join("uploads");
+    let bytes = noise(3 << 20);
+    let (mut resumed, random) = (0, Random::seeded(5));
+    for _ in 0..6 {
+        let mut child = Command::new(std::env::current_exe().expect("a program"))
+            .args([
+                "--exact",
+                "store::registry::uploads::tests::victim",
+                "--ignored",
+                "--nocapture",
+            ])
+            .env("CHARTGATE_UPLOADS", &folder)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("a process");
+        let lines = std::io::BufReader::new(child.stdout.take().expect("piped")).lines();
+        // Killed after so many answers, in the middle of what comes next.
+        let digits = random.id().expect("a number").to_string();
+        let answers = 2 + usize::from_str_radix(&digits[..2], 16).expect("digits") % 12;
+        let mut told: BTreeMap<String, u64> = BTreeMap::new();
+        let mut seen = 0;
+        for line in lines.map_while(std::io::Result::ok) {
+            // The harness writes on the same line before the first one.
+            let Some((_, line)) = line.split_once("told ") else {
+                continue;
+            };
+            let (id, length) = line.split_once(' ').expect("two words");
+            match length.parse() {
+                Ok(length) => told.insert(id.to_owned(), length),
+                Err(_) => told.remove(id),
+            };
+            seen += 1;
+            if seen == answers {
+                child.kill().expect("killed");
+            }
+        }
+        child.wait().expect("gone");
+        assert!(seen >= answers, "only {seen} answers");
+        world.restart();
+        for (id, length) in told {
+            let id: UploadId = id.parse().expect("an id");
+            let Ok(found) = world.status(id).await else {
+                // Done, and killed before it could say so.
+                assert_eq!(length, bytes.len() as u64, "{id} is gone");
+                continue;
+            };
+            assert!(found >= length, "{id} lost {}", length - found);
+            let from = usize::try_from(found).expect("small");
+            let rest = Pieces::of(&bytes[from..]);
+            let sealed = world.seal(id, &sha256(&bytes), rest).await;
+            sealed.expect("the file is what was sent").done();
+            resumed += 1;
+        }
+    }
+    assert!(resumed > 0, "no kill ever met an upload");
+}
