@@ -86,18 +86,13 @@ fn assert_perfect(verdict: &Verdict, at_least: usize) {
 fn the_hosted_registry_passes_the_official_suite() {
     let gateway = Gateway::start(json!({"tenants": {"acme": hosted(), "acme/other": hosted()}}));
     for (version, at_least) in [("1.0", 700), ("1.1", 800), ("dev", 900)] {
-        // The second repository is in another tenant the second time: mounts reach across.
-        for other in ["acme/conf/b", "acme/other/conf/b"] {
-            let verdict = run(
-                &gateway.http.to_string(),
-                &[
-                    ("OCI_VERSION", version),
-                    ("OCI_REPO1", "acme/conf/a"),
-                    ("OCI_REPO2", other),
-                ],
-            );
-            assert_perfect(&verdict, at_least);
-        }
+        let mut settings = vec![("OCI_VERSION", version), ("OCI_REPO1", "acme/conf/a")];
+        settings.push(("OCI_REPO2", "acme/conf/b"));
+        assert_perfect(&run(&gateway.http.to_string(), &settings), at_least);
+        // In another tenant: mounts by name reach across, those from anywhere stay at home.
+        settings.push(("OCI_REPO2", "acme/other/conf/b"));
+        settings.push(("OCI_API_BLOBS_MOUNT_ANONYMOUS", "false"));
+        assert_perfect(&run(&gateway.http.to_string(), &settings), at_least);
     }
 }
 
@@ -174,6 +169,8 @@ fn a_mirror_passes_the_official_suite_as_far_as_it_reads() {
                     ("OCI_API_BLOBS_DELETE", "false"),
                     ("OCI_API_MANIFESTS_DELETE", "false"),
                     ("OCI_API_TAGS_DELETE", "false"),
+                    // The suite looks at this header of manifests only where it has pushed them, and misses it elsewhere.
+                    ("OCI_API_MANIFESTS_DIGEST_HEADER", "false"),
                     ("OCI_RO_DATA_TAGS", "1.0 all"),
                     ("OCI_RO_DATA_MANIFESTS", &manifests),
                     ("OCI_RO_DATA_BLOBS", &blobs),
