@@ -453,7 +453,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (repo.clone(), repo, thing.clone()).prop_map(|(a, b, t)| Event::Mount(a, b, t)),
         1 => thing.prop_map(Event::Orphan),
         3 => any::<bool>().prop_map(Event::Collect),
-        3 => (0..30_u8).prop_map(Event::Wait),
+        4 => prop_oneof![Just(1_u8), Just(3), Just(14), Just(30)].prop_map(Event::Wait),
         1 => Just(Event::Restart),
     ]
 }
@@ -676,6 +676,11 @@ proptest! {
             };
             for event in &events {
                 history.step(event).await;
+                history.check().await;
+            }
+            // Whatever happened before: all that is left is old now.
+            for event in [Event::Wait(30), Event::Collect(false), Event::Wait(3), Event::Collect(true)] {
+                history.step(&event).await;
                 history.check().await;
             }
             history.end().await;
