@@ -38,20 +38,20 @@ mod objects;
 mod oracle;
 /// Commands and exit codes, reload, drain and hand-over.
 mod process;
-/// Real clients of registries: push, pull, copy, list, attach, log in, by every way in.
-mod registry_clients;
-/// Upstream registries of every kind and with every fault, through the whole program; isolation.
-mod registry_faults;
 /// Upstream registries through the cache: tags, blobs, lists, isolation, dead upstreams.
 mod pull_through;
 /// The client of upstream registries against every kind of registry and every fault.
 mod registries;
-/// What a configuration says about registries, and what a wrong one is told.
-mod registry_configs;
-/// Tenants with registries through the whole program: order, reserved names, patterns, reloads, and what operators see.
-mod registry_group;
 /// Registries over HTTP: every endpoint, every address, every kind of caller.
 mod registry_api;
+/// Real clients of registries: push, pull, copy, list, attach, log in, by every way in.
+mod registry_clients;
+/// What a configuration says about registries, and what a wrong one is told.
+mod registry_configs;
+/// Upstream registries of every kind and with every fault, through the whole program; isolation.
+mod registry_faults;
+/// Tenants with registries through the whole program: order, reserved names, patterns, reloads, and what operators see.
+mod registry_group;
 /// Requests that no decent client sends.
 mod requests;
 /// The front on real sockets: framing, limits, TLS, drain.

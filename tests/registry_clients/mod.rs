@@ -3,6 +3,7 @@
 //! What a program does in a week is written once, for any registry ([`Place`]). The reference registry comes first: what fails there is
 //! the test's own mistake.
 
+mod collect;
 mod containerd;
 mod crane;
 mod docker;
