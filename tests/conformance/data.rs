@@ -13,8 +13,11 @@ const PLAIN_LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 const THING: &str = "application/vnd.example.thing";
 const OTHER: &str = "application/vnd.example.other";
 
+/// Makes a set.
+type Make = fn() -> Set;
+
 /// All sets with their names.
-pub(super) const SETS: &[(&str, fn() -> Set)] = &[
+pub(super) const SETS: &[(&str, Make)] = &[
     ("image", || of(Sha256, |set| image(set, 1, LAYER, "image"))),
     ("image without compression", || {
         of(Sha256, |set| image(set, 2, PLAIN_LAYER, "image"))
@@ -24,11 +27,11 @@ pub(super) const SETS: &[(&str, fn() -> Set)] = &[
     ("index of indexes", || {
         of(Sha256, |set| {
             let children = vec![index(set, 5, ""), index(set, 6, "")];
-            index_of(set, children, "index-of-indexes")
+            index_of(set, &children, "index-of-indexes")
         })
     }),
     ("empty index", || {
-        of(Sha256, |set| index_of(set, Vec::new(), "empty"))
+        of(Sha256, |set| index_of(set, &[], "empty"))
     }),
     ("artifact", || {
         of(Sha256, |set| artifact(set, 7, THING, None, "artifact"))
@@ -39,7 +42,7 @@ pub(super) const SETS: &[(&str, fn() -> Set)] = &[
                 artifact(set, 8, THING, None, ""),
                 artifact(set, 9, THING, None, ""),
             ];
-            index_of(set, children, "artifacts")
+            index_of(set, &children, "artifacts")
         })
     }),
     ("artifact without layers", || of(Sha256, bare_artifact)),
@@ -102,7 +105,7 @@ fn image(set: &mut Set, seed: u64, layer: &str, tag: &str) -> Value {
     set.document(IMAGE, &manifest(&config, &layers), tag)
 }
 
-fn index_of(set: &mut Set, children: Vec<Value>, tag: &str) -> Value {
+fn index_of(set: &mut Set, children: &[Value], tag: &str) -> Value {
     let document = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": children});
     set.document(INDEX, &document, tag)
 }
@@ -114,8 +117,8 @@ fn index(set: &mut Set, seed: u64, tag: &str) -> Value {
         child["platform"] = json!({"os": "linux", "architecture": architecture});
         child
     });
-    let children = children.collect();
-    index_of(set, children, tag)
+    let children: Vec<_> = children.collect();
+    index_of(set, &children, tag)
 }
 
 fn artifact(set: &mut Set, seed: u64, kind: &str, subject: Option<Value>, tag: &str) -> Value {

@@ -47,10 +47,8 @@ impl Document {
     }
 
     fn subject(&self) -> Option<String> {
-        let subject = self.value()["subject"]["digest"]
-            .as_str()
-            .map(str::to_owned);
-        subject
+        let value = self.value();
+        Some(value["subject"]["digest"].as_str()?.to_owned())
     }
 
     /// How a list of referrers must describe it.

@@ -7,6 +7,21 @@ use crate::support::image::{IMAGE, INDEX, Image};
 
 const DOCKER: &str = "application/vnd.docker.distribution.manifest.v2+json";
 
+/// Host and port, however a test has them.
+pub(crate) struct Address(String);
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Self {
+        Self(address.to_string())
+    }
+}
+
+impl From<&str> for Address {
+    fn from(address: &str) -> Self {
+        Self(address.to_owned())
+    }
+}
+
 /// A registry, or a part of one.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
@@ -18,13 +33,13 @@ pub(crate) struct Place {
 
 impl Place {
     /// `below` is empty or a path such as `acme/hub`.
-    pub(crate) fn of(address: impl ToString, below: &str) -> Self {
+    pub(crate) fn of(address: impl Into<Address>, below: &str) -> Self {
         let below = match below {
             "" => String::new(),
             path => format!("{path}/"),
         };
         Self {
-            address: address.to_string(),
+            address: address.into().0,
             below,
         }
     }

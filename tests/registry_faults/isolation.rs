@@ -345,7 +345,7 @@ fn what_an_upstream_says_is_not_relayed() {
         Fault::Answer(
             404,
             vec![("Content-Type".to_owned(), "text/html".to_owned())],
-            page.clone(),
+            page,
         ),
     ] {
         let fake = FakeRegistry::open().image("a/b", "1").run();

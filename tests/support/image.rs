@@ -25,7 +25,7 @@ pub(crate) struct Image {
     /// What it is called.
     pub(crate) digest: String,
     /// Manifests of platforms, where it is an index.
-    pub(crate) children: Vec<Image>,
+    pub(crate) children: Vec<Self>,
     /// The config, then the layers; none where it is an index.
     pub(crate) blobs: Vec<Vec<u8>>,
 }
