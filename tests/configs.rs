@@ -86,6 +86,8 @@ fn no_key_is_missing_from_the_commented_file() {
         "password",
         "users.htpasswd",
         "tokens.pem",
+        "token.pem",
+        "token-previous.pem",
     ] {
         std::fs::write(folder.path().join(file), "x\n").expect("written");
     }

@@ -17,7 +17,7 @@ const DEFAULT_DATA_DIR: &str = "./data";
 #[command(
     name = "chartgate",
     version,
-    about = "A caching gateway in front of Helm chart repositories",
+    about = "A caching gateway in front of Helm chart repositories and OCI registries",
     long_about = None,
     after_help = "Without a command, `chartgate serve` runs on the embedded quick start.\n\n\
                   Example:\n  chartgate serve --config /etc/chartgate/chartgate.yaml\n\n\
