@@ -1,5 +1,6 @@
 # make test    installs the real clients and servers that the tests need, then runs every test
 # make tools   only installs them: needs go, npm and, for servers that are missing, apt-get
+# make conformance SOURCE=FOLDER   builds the official suite from a checkout of opencontainers/distribution-spec, and runs it
 # make bench   figures against nginx and raw upstreams, as a table for benches/README.md
 # make bench-museum   the same against ChartMuseum 0.13.1, or the program that CHARTGATE_CHARTMUSEUM names
 # make bench-registry   the same as a registry, against distribution and, where the tools folder has it, zot
@@ -21,16 +22,28 @@ AZURITE := 3.35.0
 CM_PUSH := 0.10.4
 CHARTMUSEUM := 0.13.1
 
-.PHONY: test tools bench bench-museum bench-registry
+.PHONY: test tools conformance bench bench-museum bench-registry
 
+# The official suite of registries is on no package registry. Where it was built once (`make conformance`), it runs every time.
 test: tools
 	CHARTGATE_TOOLS=1 CHARTGATE_TOOLS_DIR=$(TOOLS) cargo test --locked --lib --test main
+	@if [ -x $(SUITE) ]; then $(RUN_SUITE); else \
+		echo "NOT RUN: the official conformance suite; make conformance SOURCE=<checkout of opencontainers/distribution-spec>"; fi
+
+SUITE := $(TOOLS)/oci-conformance/conformance
+RUN_SUITE := CHARTGATE_TOOLS=1 CHARTGATE_TOOLS_DIR=$(TOOLS) cargo test --locked --test main conformance::official -- --ignored
+
+conformance: tools
+	@[ -n "$(SOURCE)" ] || { echo "which checkout of opencontainers/distribution-spec? SOURCE=FOLDER" >&2; exit 1; }
+	mkdir -p $(dir $(SUITE))
+	cd "$(SOURCE)/conformance" && GOFLAGS=-trimpath go build -buildvcs=false -o $(SUITE) .
+	$(RUN_SUITE)
 
 tools: $(TOOLS)/helm-$(HELM3)/helm $(TOOLS)/helm-$(HELM4)/helm \
 		$(TOOLS)/crane-$(CRANE)/crane $(TOOLS)/distribution-$(DISTRIBUTION)/registry $(TOOLS)/oras-$(ORAS)/oras \
 		$(TOOLS)/minio/.$(MINIO) $(TOOLS)/fake-gcs-server/.$(FAKE_GCS) $(TOOLS)/azurite/.$(AZURITE) \
 		$(TOOLS)/cm-push/.$(CM_PUSH) $(TOOLS)/chartmuseum-$(CHARTMUSEUM)/chartmuseum
-	@tests/install-servers redis-server etcd
+	@tests/install-servers redis-server etcd skopeo podman buildah containerd dockerd
 	@ln -sfn helm-$(HELM3) $(TOOLS)/helm3
 	@ln -sfn helm-$(HELM4) $(TOOLS)/helm4
 	@ln -sfn crane-$(CRANE) $(TOOLS)/crane

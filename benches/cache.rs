@@ -62,6 +62,7 @@ async fn fill(cache: &Arc<Cache>, bytes: &Bytes, digest: Digest) -> u64 {
         on_mismatch: OnDigestMismatch::Reject,
         max_length: 1 << 40,
         negative_ttl: Duration::ZERO,
+        sharing: chartgate::cache::Sharing::Everybody,
     };
     let object = cache
         .fill(request, Arc::new(Source(bytes.clone())))

@@ -24,6 +24,8 @@ pub enum ErrorKind {
     Invalid,
     /// The method is not one this route answers; these are (the value of `Allow`).
     MethodNotAllowed(&'static str),
+    /// A piece of an upload does not begin where the bytes that are there end: at so many.
+    OutOfOrder(u64),
     /// Larger than a configured limit.
     TooLarge,
     /// Over a rate; see [`Error::retry_after`].

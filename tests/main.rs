@@ -12,12 +12,16 @@ mod charts;
 mod clients;
 /// The files in `config/`, and what a wrong file is told.
 mod configs;
+/// The distribution specification row by row, and the official suite where it can be had.
+mod conformance;
 /// kill -9 at random moments during uploads and fills.
 mod crash;
 /// Buckets as upstreams: a real MinIO with real helm, and faults, through the whole program.
 mod gateway_buckets;
 /// Upstreams that fail in every way, seen from the gateway's clients and its operator.
 mod gateway_faults;
+/// Hosted registries: one behaviour suite for folders and buckets, replicas, and reading through the cache.
+mod hosted_registry;
 /// ChartMuseum's cases, its clients, and the way back to it.
 mod museum;
 /// The ChartMuseum API of native tenants: merged with upstreams, at any depth.
@@ -34,10 +38,20 @@ mod objects;
 mod oracle;
 /// Commands and exit codes, reload, drain and hand-over.
 mod process;
+/// Upstream registries through the cache: tags, blobs, lists, isolation, dead upstreams.
+mod pull_through;
 /// The client of upstream registries against every kind of registry and every fault.
 mod registries;
+/// Registries over HTTP: every endpoint, every address, every kind of caller.
+mod registry_api;
+/// Real clients of registries: push, pull, copy, list, attach, log in, by every way in.
+mod registry_clients;
 /// What a configuration says about registries, and what a wrong one is told.
 mod registry_configs;
+/// Upstream registries of every kind and with every fault, through the whole program; isolation.
+mod registry_faults;
+/// Tenants with registries through the whole program: order, reserved names, patterns, reloads, and what operators see.
+mod registry_group;
 /// Requests that no decent client sends.
 mod requests;
 /// The front on real sockets: framing, limits, TLS, drain.
@@ -48,5 +62,7 @@ mod storage;
 mod tenants;
 /// The direction of imports, homes of building blocks, and what no text may say.
 mod tidy;
+/// Tokens of registry clients: every form of asking for one, live rules, realms, tokens of others.
+mod token;
 /// What comes from upstreams, and every way in which it can go wrong.
 mod upstream;

@@ -3,11 +3,13 @@
 use serde::Serialize;
 
 use super::error::{Dialect, render};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::{Gateway, Tenant};
 use crate::http::{Method, Request, Response, StatusCode, header};
 use crate::index::{Conflict, Note, SourceReport};
+use crate::oci::{Reference, RepoName};
 use crate::repository::proxy::{ShrinkRule, Status};
+use crate::repository::registry::proxy::RegistryStatus;
 
 /// Answers one request of the admin listener. `draining` makes `/readyz` say no before the process ends.
 pub async fn handle(gateway: &Gateway, draining: bool, request: &Request) -> Response {
@@ -25,9 +27,13 @@ pub async fn handle(gateway: &Gateway, draining: bool, request: &Request) -> Res
         ["upstreams", name, "refresh"] if request.method == Method::POST => {
             refresh(gateway, name, request).await
         }
+        ["upstreams", name, "cache"] if request.method == Method::DELETE => {
+            purge(gateway, name, request)
+        }
         ["tenants", tenant @ .., "report"] if reads => report(gateway, &tenant.join("/")).await,
         ["tenants"] if reads => Ok(tenants(gateway)),
         ["upstreams", _, "refresh"] => Err(not_allowed(request, "POST")),
+        ["upstreams", _, "cache"] => Err(not_allowed(request, "DELETE")),
         ["healthz" | "readyz" | "metrics" | "upstreams" | "tenants"]
         | ["tenants", .., "report"] => Err(not_allowed(request, "GET, HEAD")),
         _ => Err(Error::not_found(format!(
@@ -70,18 +76,31 @@ fn metrics(gateway: &Gateway) -> Response {
     )
 }
 
+/// Chart repositories and registries apart: what there is to say about them has little in common.
 fn upstreams(gateway: &Gateway) -> Response {
     let upstreams: Vec<Status> = gateway
         .upstreams()
         .map(|upstream| upstream.status())
         .collect();
+    let registries: Vec<RegistryStatus> = gateway
+        .upstream_registries()
+        .map(|registry| registry.state())
+        .collect();
     Response::json(
         StatusCode::OK,
-        &serde_json::json!({ "upstreams": upstreams }),
+        &serde_json::json!({ "upstreams": upstreams, "registries": registries }),
     )
 }
 
+/// Asks an upstream now: for its index, or for every tag that somebody asked for lately.
 async fn refresh(gateway: &Gateway, name: &str, request: &Request) -> Result<Response> {
+    if let Some(registry) = gateway.upstream_registry(name) {
+        let asked = registry.refresh_now().await;
+        return Ok(Response::json(
+            StatusCode::OK,
+            &serde_json::json!({ "tags_asked_for": asked, "registry": registry.state() }),
+        ));
+    }
     let rule = if request.query_has("force") {
         ShrinkRule::Accept
     } else {
@@ -91,6 +110,37 @@ async fn refresh(gateway: &Gateway, name: &str, request: &Request) -> Result<Res
     Ok(Response::json(
         StatusCode::OK,
         &gateway.upstream(name)?.status(),
+    ))
+}
+
+/// `DELETE /upstreams/<name>/cache?repository=<name>[&reference=<tag or digest>]`: the next request for it asks the upstream.
+fn purge(gateway: &Gateway, name: &str, request: &Request) -> Result<Response> {
+    let Some(registry) = gateway.upstream_registry(name) else {
+        // Tells an unknown name from a chart repository.
+        gateway.upstream(name)?;
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            format!(
+                "`{name:.120}` is a chart repository; POST /upstreams/{name:.120}/refresh asks it again"
+            ),
+        ));
+    };
+    let value = |key: &str| {
+        let mut pairs = request.query_pairs();
+        pairs.find(|(name, _)| name == key).map(|(_, value)| value)
+    };
+    let repository = value("repository").ok_or_else(|| {
+        Error::invalid("say what to forget: `?repository=<name>`, with `&reference=<tag or digest>` for one manifest")
+    })?;
+    let repository = RepoName::parse(&repository)?;
+    let reference = match value("reference") {
+        Some(text) => Some(Reference::parse(&text)?),
+        None => None,
+    };
+    let forgotten = registry.purge(&repository, reference.as_ref())?;
+    Ok(Response::json(
+        StatusCode::OK,
+        &serde_json::json!({ "forgotten": forgotten }),
     ))
 }
 

@@ -3,6 +3,7 @@
 use super::Route;
 use crate::error::{Error, ErrorKind};
 use crate::http::{Response, StatusCode, header};
+use crate::oci::error::{About, envelope, wire};
 
 /// How errors look on a route.
 #[derive(Clone, Copy, Debug)]
@@ -13,6 +14,8 @@ pub(super) enum Dialect<'a> {
     Museum,
     /// The same in ChartMuseum's own words, which scripts look for; `None` where the path meant nothing.
     Strict(Option<&'a Route>),
+    /// The envelope of registries, with the codes of what the request was about.
+    Registry(About),
 }
 
 /// Renders `error`. Internal causes stay inside; they were logged where the error was handled. `challenge` is the value of
@@ -31,6 +34,12 @@ pub(super) fn render(
         (status, message) = imitate(error.kind(), route, status, message);
     }
     let mut response = match dialect {
+        Dialect::Registry(about) => {
+            let code;
+            (status, code) = wire(error.kind(), about);
+            Response::new(status, envelope(code, message))
+                .with_header(header::CONTENT_TYPE, "application/json")
+        }
         Dialect::Plain => Response::text(status, message),
         Dialect::Strict(_) if status == StatusCode::PAYLOAD_TOO_LARGE => {
             Response::new(status, bytes::Bytes::copy_from_slice(message.as_bytes()))
@@ -51,6 +60,9 @@ pub(super) fn render(
     match error.kind() {
         // RFC 9110 §15.5.6.
         ErrorKind::MethodNotAllowed(allowed) => response.with_header(header::ALLOW, allowed),
+        ErrorKind::Unsupported if status == StatusCode::METHOD_NOT_ALLOWED => {
+            response.with_header(header::ALLOW, "GET, HEAD")
+        }
         // Nobody wants the rest of the body.
         ErrorKind::TooLarge => response.with_header(header::CONNECTION, "close"),
         _ => response,
@@ -99,6 +111,7 @@ fn status(kind: ErrorKind) -> StatusCode {
         ErrorKind::Invalid => StatusCode::BAD_REQUEST,
         ErrorKind::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
         ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        ErrorKind::OutOfOrder(_) => StatusCode::RANGE_NOT_SATISFIABLE,
         ErrorKind::RateLimited => StatusCode::TOO_MANY_REQUESTS,
         ErrorKind::QuotaExceeded => StatusCode::INSUFFICIENT_STORAGE,
         ErrorKind::UpstreamUnavailable

@@ -31,6 +31,10 @@ use crate::http::{Account, Request, RequestBody, Response};
 
 /// Answers one request of a public listener, and notes in the request what the log says about it.
 pub async fn handle(gateway: &Gateway, request: &Request, body: &mut dyn RequestBody) -> Response {
+    // Registries have paths, errors and permissions of their own.
+    if let Some(response) = registry::handle(gateway, request, body).await {
+        return response;
+    }
     let mut account = Account {
         route: "none",
         tenant: None,

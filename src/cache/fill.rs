@@ -272,10 +272,12 @@ impl Leader {
     /// Records what came, before anybody can have all of it.
     fn complete(&self, digest: Digest, length: u64) {
         let request = self.request();
-        match self.promise.certain() {
-            // The digest is the name by which it is found; an absence is over.
-            Some(_) => self.cache.names.forget(&request.name),
-            None => self.cache.names.held(&request.name, digest),
+        match (self.promise.certain(), request.sharing) {
+            // A link says what is held; a name would only crowd out others.
+            (Some(_), Sharing::Nobody | Sharing::Sharers) => {
+                self.cache.names.forget(&request.name);
+            }
+            _ => self.cache.names.held(&request.name, digest),
         }
         if request.sharing == Sharing::Sharers {
             self.cache.links.share(&digest);

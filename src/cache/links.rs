@@ -361,3 +361,164 @@ const LIMIT: usize = 1_800_000;
 
 /// How old the recorded use of a link may get, in milliseconds.
 const TELL_USES_AFTER: i64 = 3_600_000;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use jiff::Timestamp;
+
+    use super::*;
+
+    struct World {
+        _dir: tempfile::TempDir,
+        path: std::path::PathBuf,
+        clock: Clock,
+        links: Links,
+    }
+
+    fn world() -> World {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let path = dir.path().join("ledger");
+        let clock = Clock::manual(Timestamp::UNIX_EPOCH);
+        let links = open(&path, &clock);
+        World {
+            _dir: dir,
+            path,
+            clock,
+            links,
+        }
+    }
+
+    fn open(path: &std::path::Path, clock: &Clock) -> Links {
+        let (ledger, contents) = Ledger::open(path);
+        Links::new(contents.links, Arc::new(ledger), clock.clone())
+    }
+
+    fn name(text: &str) -> RepoName {
+        RepoName::parse(text).expect("a name")
+    }
+
+    fn digest(algorithm: Algorithm, n: usize) -> oci::Digest {
+        oci::Digest::of(algorithm, &n.to_le_bytes())
+    }
+
+    fn key(repository: &str, n: usize) -> LinkKey {
+        LinkKey::new("hub", &name(repository), &digest(Algorithm::Sha256, n))
+    }
+
+    fn held(kind: LinkKind) -> Link {
+        Link {
+            digest: Some(Digest::of(b"x")),
+            kind,
+            size: 7,
+            proof: Proof::Held,
+        }
+    }
+
+    fn descriptor(media_type: &str, digest: oci::Digest, size: u64) -> Descriptor {
+        serde_json::from_str(&format!(
+            r#"{{"mediaType":"{media_type}","digest":"{digest}","size":{size}}}"#
+        ))
+        .expect("a descriptor")
+    }
+
+    #[test]
+    fn what_was_put_is_found_again_and_only_there() {
+        let world = world();
+        let kinds = KINDS.iter().flat_map(|kind| {
+            [Algorithm::Sha256, Algorithm::Sha512].map(|one| LinkKind::Manifest(*kind, one))
+        });
+        for (n, kind) in kinds.chain([LinkKind::Blob]).enumerate() {
+            world.links.put(&key("a/b", n), held(kind));
+            assert_eq!(world.links.get(&key("a/b", n)), Some(held(kind)));
+        }
+        assert_eq!(world.links.get(&key("a/c", 0)), None);
+        assert_eq!(world.links.get(&key("a/b", 99)), None);
+        let other = LinkKey::new("hub2", &name("a/b"), &digest(Algorithm::Sha256, 0));
+        assert_eq!(world.links.get(&other), None);
+        let long = LinkKey::new("hub", &name("a/b"), &digest(Algorithm::Sha512, 0));
+        assert_eq!(world.links.get(&long), None);
+    }
+
+    #[test]
+    fn promises_say_what_they_know_and_never_replace_what_is_held() {
+        let world = world();
+        let image = ManifestType::Image;
+        let one = digest(Algorithm::Sha256, 1);
+        let two = digest(Algorithm::Sha512, 2);
+        world.links.put(&key("a/b", 3), held(LinkKind::Blob));
+        let promises = [
+            descriptor("x/y", one, 10),
+            descriptor(image.as_str(), two, 20),
+            descriptor("x/y", digest(Algorithm::Sha256, 3), 30),
+        ];
+        world.links.promise("hub", &name("a/b"), &promises);
+        let link = world.links.get(&key("a/b", 1)).expect("promised");
+        assert_eq!((link.kind, link.size), (LinkKind::Blob, 10));
+        assert_eq!(link.proof, Proof::Promised);
+        assert!(link.digest.is_some());
+        let link = world.links.get(&LinkKey::new("hub", &name("a/b"), &two));
+        let link = link.expect("promised");
+        assert_eq!(link.kind, LinkKind::Manifest(image, Algorithm::Sha512));
+        assert_eq!((link.digest, link.size), (None, 20));
+        let kept = world.links.get(&key("a/b", 3));
+        assert_eq!(kept, Some(held(LinkKind::Blob)));
+    }
+
+    #[test]
+    fn they_survive_a_restart_and_can_be_forgotten() {
+        let world = world();
+        for n in 0..10 {
+            world.links.put(&key("a/b", n), held(LinkKind::Blob));
+            world.links.put(&key("c/d", n), held(LinkKind::Blob));
+        }
+        world.links.share(&Digest::of(b"x"));
+        assert!(world.links.forget(&key("c/d", 0)));
+        assert!(!world.links.forget(&key("c/d", 0)));
+        assert_eq!(world.links.forget_repository("hub", &name("a/b")), 10);
+        world.links.ledger.close();
+        let again = open(&world.path, &world.clock);
+        assert_eq!(again.len(), 9 + 1);
+        assert_eq!(again.get(&key("a/b", 1)), None);
+        assert_eq!(again.get(&key("c/d", 0)), None);
+        assert_eq!(again.get(&key("c/d", 9)), Some(held(LinkKind::Blob)));
+        assert!(again.is_shared(&Digest::of(b"x")));
+        assert!(!again.is_shared(&Digest::of(b"y")));
+        again.ledger.close();
+    }
+
+    #[test]
+    fn they_are_bounded_and_those_that_are_used_stay() {
+        let mut world = world();
+        world.links.limit = 100;
+        world.links.put(&key("a/b", 0), held(LinkKind::Blob));
+        for n in 1..1000 {
+            world.clock.advance(Duration::from_mins(10));
+            world.links.put(&key("a/b", n), held(LinkKind::Blob));
+            assert!(world.links.get(&key("a/b", 0)).is_some(), "{n}");
+            assert!(world.links.len() <= 100);
+        }
+        assert!(world.links.get(&key("a/b", 999)).is_some());
+        assert!(world.links.get(&key("a/b", 1)).is_none());
+        // All of one moment: some go, not all.
+        for n in 0..1000 {
+            world.links.put(&key("c/d", n), held(LinkKind::Blob));
+            assert!((40..=100).contains(&world.links.len()));
+        }
+    }
+
+    #[test]
+    fn a_row_of_a_later_version_is_no_link() {
+        let row = LinkRow {
+            digest: None,
+            home: 0,
+            size: 0,
+            at: 0,
+            kind: 6,
+        };
+        assert_eq!(decode(&row), None);
+        assert_eq!(decode(&LinkRow { kind: 255, ..row }), None);
+        assert!(decode(&LinkRow { kind: 5, ..row }).is_some());
+    }
+}

@@ -188,3 +188,120 @@ async fn readers_do_not_depend_on_the_commit() {
         assert_eq!(world.cache.stats().disk.bytes, 0);
     }
 }
+
+/// Sends a piece whenever the test says so.
+struct Slow {
+    length: u64,
+    piece: Bytes,
+    go: Arc<tokio::sync::Semaphore>,
+    opens: AtomicUsize,
+}
+
+#[async_trait]
+impl FillSource for Slow {
+    async fn open(&self, offset: u64) -> Result<Download> {
+        self.opens.fetch_add(1, Ordering::SeqCst);
+        let (piece, go) = (self.piece.clone(), Arc::clone(&self.go));
+        let left = self.length - offset;
+        let chunks = stream::unfold(left, move |left| {
+            let (piece, go) = (piece.clone(), Arc::clone(&go));
+            async move {
+                if left == 0 {
+                    return None;
+                }
+                go.acquire().await.expect("never closed").forget();
+                Some((Ok(piece.clone()), left - piece.len() as u64))
+            }
+        });
+        Ok(Download {
+            length: Some(self.length),
+            body: ByteStream::new(chunks, None),
+        })
+    }
+}
+
+fn slow(pieces: u64) -> (FillRequest, Arc<Slow>) {
+    let piece = Bytes::from(vec![7; 512 << 10]);
+    let length = pieces * piece.len() as u64;
+    let whole = piece.repeat(usize::try_from(pieces).expect("few"));
+    let request = FillRequest {
+        name: "slow".to_owned(),
+        expect: Some(Digest::of(&whole)),
+        also_accept: Vec::new(),
+        on_mismatch: OnDigestMismatch::Reject,
+        max_length: 1 << 30,
+        negative_ttl: Duration::ZERO,
+        sharing: Sharing::Everybody,
+    };
+    let source = Slow {
+        length,
+        piece,
+        go: Arc::new(tokio::sync::Semaphore::new(0)),
+        opens: AtomicUsize::new(0),
+    };
+    (request, Arc::new(source))
+}
+
+/// A cache that gives long transfers up early, and counts nothing shorter than this as long.
+async fn impatient(above: u64) -> World {
+    let mut world = World::new(1 << 30, true).await;
+    let cache = Arc::get_mut(&mut world.cache).expect("nobody else has it yet");
+    cache.patience = Patience {
+        period: Duration::from_secs(30),
+        above,
+    };
+    world
+}
+
+#[tokio::test]
+async fn a_long_transfer_that_nobody_reads_is_given_up() {
+    let world = impatient(1 << 20).await;
+    let (request, source) = slow(10);
+    source.go.add_permits(3);
+    let object = world.cache.fill(request.clone(), source.clone()).await;
+    let object = object.expect("it arrives");
+    tokio::time::pause();
+    // While somebody could read it, it goes on, however long that takes.
+    tokio::time::advance(Duration::from_secs(60)).await;
+    source.go.add_permits(1);
+    while object.arrived().expect("not all") < 3 * (512 << 10) {
+        tokio::task::yield_now().await;
+    }
+    drop(object);
+    // Nobody: for less than the time it takes, then for longer.
+    tokio::time::advance(Duration::from_secs(29)).await;
+    assert_eq!(world.cache.stats().fills, 1);
+    tokio::time::advance(Duration::from_secs(2)).await;
+    source.go.add_permits(1);
+    world.cache.idle().await;
+    assert_eq!(source.opens.load(Ordering::SeqCst), 1);
+    assert_eq!(world.cache.stats().disk.bytes, 0);
+    // Who comes later starts anew.
+    source.go.add_permits(100);
+    let object = world.cache.fill(request, source.clone()).await;
+    assert_eq!(read(&object.expect("it arrives")).await.len(), 5 << 20);
+    assert_eq!(source.opens.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn short_transfers_and_those_half_done_go_on_though_nobody_reads() {
+    for (above, pieces) in [(1 << 30, 2), (1 << 20, 6)] {
+        let world = impatient(above).await;
+        let (request, source) = slow(10);
+        source.go.add_permits(pieces + 1);
+        let object = world.cache.fill(request.clone(), source.clone()).await;
+        let object = object.expect("it arrives");
+        while object.arrived().expect("not all") < pieces as u64 * (512 << 10) {
+            tokio::task::yield_now().await;
+        }
+        drop(object);
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_hours(1)).await;
+        source.go.add_permits(100);
+        world.cache.idle().await;
+        let digest = request.expect.expect("given");
+        assert!(world.cache.holds(&digest), "{above}");
+        assert_eq!(source.opens.load(Ordering::SeqCst), 1);
+        tokio::time::resume();
+    }
+}

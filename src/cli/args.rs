@@ -3,6 +3,7 @@
 //! Says what can be typed; each command lives in its own file.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -41,6 +42,8 @@ pub enum Command {
     Explain(Explain),
     /// Print an htpasswd line for a user
     Passwd(Passwd),
+    /// Find, and remove, what no hosted repository needs any more
+    Gc(Gc),
     /// Run the service that ChartMuseum's flags, environment and configuration file ask for
     Chartmuseum(Chartmuseum),
     /// Print the configuration that does what another program's flags ask for
@@ -150,6 +153,29 @@ pub struct Passwd {
     pub user: String,
 }
 
+/// `chartgate gc`
+#[derive(Args, Clone, Debug)]
+#[command(
+    after_help = "Deleting images frees no space by itself: their layers may be in others. This finds what is in none. Without \
+                  --delete it only counts. It may run while the gateway does, on the same machine or another one.\n\n\
+                  Exit codes: 0 fine, 1 failed or found something that should not be, 64 usage or configuration.\n\n\
+                  Example:\n  chartgate gc --config chartgate.yaml --delete"
+)]
+pub struct Gc {
+    /// The configuration file; without it the embedded quick start is used
+    #[arg(long, value_name = "FILE", env = "CHARTGATE_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Remove it instead of counting it
+    #[arg(long)]
+    pub delete: bool,
+    /// How old it must be, at least 2h
+    #[arg(long, value_name = "TIME", default_value = "2h", value_parser = config::parse_duration)]
+    pub grace: Duration,
+    /// Also manifests without a tag that no tagged index needs and that refer to, and are referred to by, nothing tagged
+    #[arg(long)]
+    pub untagged: bool,
+}
+
 impl Serve {
     /// What to serve: the file, or the quick start, with the options of the command line applied. Blocking.
     pub fn configuration(&self, env: Environment<'_>) -> Result<Config, Mistakes> {
@@ -243,6 +269,7 @@ mod tests {
             "chartgate serve --nope",
             "chartgate index",
             "chartgate passwd",
+            "chartgate gc --grace 2",
         ] {
             let error = typed(line).expect_err(line);
             assert!(error.use_stderr(), "{line}");

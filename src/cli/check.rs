@@ -7,12 +7,13 @@ use super::failure::Failure;
 use super::{args, serve};
 use crate::cache;
 use crate::clock::Clock;
-use crate::config::{Config, Place};
+use crate::config::{Config, Place, Source};
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::net::Clients;
 use crate::object::Bucket;
 use crate::server;
+use crate::upstream::registry::{Registry, Settings};
 use crate::upstream::{self, NoNotebook};
 
 /// Checks a configuration; with `--connect` tries every upstream, store and redis and prints a table.
@@ -62,10 +63,22 @@ async fn connect(config: &Config) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for (name, settings) in &config.upstreams {
         let started = Instant::now();
-        let built = upstream::build(settings, &clients, &metrics, &clock, Arc::new(NoNotebook));
-        let answer = match built {
-            Ok(upstream) => upstream.check().await,
-            Err(error) => Err(error),
+        let answer = match &settings.source {
+            Source::Oci(oci) => {
+                let wanted = Settings::of(oci, &settings.client);
+                let (metrics, clock) = (metrics.clone(), clock.clone());
+                match Registry::new(name.clone(), wanted, &clients, metrics, clock) {
+                    Ok(registry) => registry.check().await,
+                    Err(error) => Err(error),
+                }
+            }
+            Source::Helm(_) | Source::Dir(_) | Source::Bucket(_) => {
+                let notebook = Arc::new(NoNotebook);
+                match upstream::build(settings, &clients, &metrics, &clock, notebook) {
+                    Ok(upstream) => upstream.check().await,
+                    Err(error) => Err(error),
+                }
+            }
         };
         rows.push(Row {
             what: format!("upstream {name}"),

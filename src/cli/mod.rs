@@ -5,6 +5,7 @@ mod bar;
 mod chartmuseum;
 mod check;
 mod failure;
+mod gc;
 mod inspect;
 pub mod logging;
 pub mod passwd;
@@ -41,6 +42,7 @@ pub fn run() -> ExitCode {
         Command::Check(arguments) => logged(Purpose::Command, || check::run(arguments)),
         Command::Index(arguments) => logged(Purpose::Command, || inspect::index(arguments)),
         Command::Explain(arguments) => logged(Purpose::Command, || inspect::explain(arguments)),
+        Command::Gc(arguments) => logged(Purpose::Command, || gc::run(arguments)),
         Command::Passwd(arguments) => logged(Purpose::Command, || {
             passwd::run(arguments).map_err(Failure::from)
         }),

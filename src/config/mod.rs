@@ -86,6 +86,11 @@ pub fn quick_start(data_dir: &Path) -> Config {
     config
 }
 
+/// A duration as operators write it: `30s`, `5m`, `1h30m`. Errors: how to write one.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    units::duration(text)
+}
+
 /// Reads an address as the `server` section writes it, for the command line. The error says how to write one.
 pub fn listen_address(text: &str) -> Result<ListenAddress, String> {
     units::listen_address(text)

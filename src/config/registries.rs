@@ -250,7 +250,7 @@ fn credentials(value: &Value<'_>) -> Option<(OciAuth, Vec<String>)> {
                 program.map(|program| OciAuth::Helper(program, life.flatten().unwrap_or(RENEW)))
             }
             (None, Some(refresh), ..) => {
-                let name = user.map_or_else(|| Some(String::new()), |user| user);
+                let name = user.unwrap_or_else(|| Some(String::new()));
                 name.map(|name| OciAuth::Refresh(name, refresh))
             }
             (None, None, Some(token), _) => Some(OciAuth::Bearer(token)),

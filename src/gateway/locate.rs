@@ -81,6 +81,12 @@ struct Known {
     aliases: Vec<String>,
 }
 
+/// A tenant's path, its upstreams, and the one that is selected.
+type Based<'b, 'p> = (Cow<'b, str>, &'p Part, Option<Arc<str>>);
+
+/// What a host shows: a tenant, or one upstream of it.
+type Shown<'a> = (&'a TenantPath, Option<Arc<str>>);
+
 impl Part {
     /// `None`: the tenant has nothing for `/v2/`.
     fn of(tenant: &Tenant, config: &Config) -> Option<Self> {
@@ -278,7 +284,7 @@ impl Addresses {
     }
 
     /// The tenant, and perhaps the upstream, that the base of scheme B names.
-    fn base<'b>(&self, base: &'b str) -> Option<(Cow<'b, str>, &Part, Option<Arc<str>>)> {
+    fn base<'b>(&self, base: &'b str) -> Option<Based<'b, '_>> {
         if let Some(part) = self.tenants.get(base) {
             return Some((base.into(), part, None));
         }
@@ -320,7 +326,7 @@ impl Addresses {
     }
 
     /// What `host` shows, where it is one of ours.
-    fn virtual_host(&self, host: Option<&str>) -> Result<Option<(&TenantPath, Option<Arc<str>>)>> {
+    fn virtual_host(&self, host: Option<&str>) -> Result<Option<Shown<'_>>> {
         let Some(host) = host.filter(|_| !self.hosts.is_empty()) else {
             return Ok(None);
         };
@@ -378,3 +384,7 @@ fn no_tenant(name: &str) -> Error {
 fn no_base(base: &str) -> Error {
     Error::not_found(format!("no registry is served below `/{base:.200}`"))
 }
+
+#[cfg(test)]
+#[path = "locate_tests.rs"]
+mod tests;

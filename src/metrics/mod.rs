@@ -40,6 +40,8 @@ pub struct Metrics {
     upstream_requests: IntCounterVec,
     upstream_index_age: GaugeVec,
     upstream_up: IntGaugeVec,
+    upstream_allowance: IntGaugeVec,
+    upstream_allowance_limit: IntGaugeVec,
     index_versions: IntGaugeVec,
     index_dropped: IntGaugeVec,
     digest_mismatch: IntCounterVec,
@@ -122,6 +124,16 @@ impl Metrics {
             upstream_up: gauge(
                 "chartgate_upstream_up",
                 "1 if the last request to the upstream was answered",
+                &["upstream"],
+            ),
+            upstream_allowance: gauge(
+                "chartgate_upstream_allowance_remaining",
+                "Requests that the upstream still allows in its window, as it last said",
+                &["upstream"],
+            ),
+            upstream_allowance_limit: gauge(
+                "chartgate_upstream_allowance_limit",
+                "Requests that the upstream allows per window, as it last said",
                 &["upstream"],
             ),
             index_versions: gauge(
@@ -207,6 +219,19 @@ impl Metrics {
         self.upstream_index_age
             .with_label_values(&[upstream])
             .set(age.as_secs_f64());
+    }
+
+    /// Sets how much an upstream allows.
+    pub fn upstream_allowance(&self, upstream: &str, remaining: u64, limit: Option<u64>) {
+        let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        self.upstream_allowance
+            .with_label_values(&[upstream])
+            .set(count(remaining));
+        if let Some(limit) = limit {
+            self.upstream_allowance_limit
+                .with_label_values(&[upstream])
+                .set(count(limit));
+        }
     }
 
     /// Sets how many entries of an upstream were dropped for one reason.

@@ -14,7 +14,7 @@ use super::client::{Client, Outgoing};
 use super::credentials::anonymous;
 use super::fault;
 use super::retry::retry_after;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::http::{ByteStream, HeaderMap, HeaderValue, Method, StatusCode, header};
 
 /// A request.
@@ -116,7 +116,11 @@ impl Client {
         let outcome = outcome.await;
         match last.into_inner().unwrap_or_else(PoisonError::into_inner) {
             Some(answer) => Ok(answer),
-            None => outcome,
+            // A redirect to what is no http: the upstream's mistake, and nothing that this gateway might do one day.
+            None => outcome.map_err(|error| match error.kind() {
+                ErrorKind::Unsupported => Error::unavailable(error.message().to_owned()),
+                _ => error,
+            }),
         }
     }
 

@@ -110,8 +110,17 @@ pub fn wire(kind: ErrorKind, about: About) -> (StatusCode, Code) {
         ErrorKind::Unauthenticated => (StatusCode::UNAUTHORIZED, Code::Unauthorized),
         ErrorKind::Forbidden => (StatusCode::FORBIDDEN, Code::Denied),
         ErrorKind::QuotaExceeded => (StatusCode::FORBIDDEN, Code::Denied),
-        // An immutable tag: clients show the message of a DENIED.
-        ErrorKind::Conflict => (StatusCode::CONFLICT, Code::Denied),
+        ErrorKind::Conflict => match about {
+            // Two requests write into one upload.
+            About::Upload => (StatusCode::CONFLICT, Code::BlobUploadInvalid),
+            // An immutable tag: clients show the message of a DENIED.
+            About::Repository
+            | About::Digest
+            | About::Manifest
+            | About::Reference
+            | About::Blob => (StatusCode::CONFLICT, Code::Denied),
+        },
+        ErrorKind::OutOfOrder(_) => (StatusCode::RANGE_NOT_SATISFIABLE, Code::BlobUploadInvalid),
         ErrorKind::TooLarge => (
             StatusCode::PAYLOAD_TOO_LARGE,
             match about {

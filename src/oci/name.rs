@@ -46,6 +46,12 @@ impl RepoName {
     }
 }
 
+impl AsRef<str> for RepoName {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
 impl FromStr for RepoName {
     type Err = Error;
 
@@ -114,6 +120,12 @@ impl Tag {
 
     /// The tag.
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl AsRef<str> for Tag {
+    fn as_ref(&self) -> &str {
         &self.0
     }
 }

@@ -69,6 +69,11 @@ impl Distribution {
         format!("http://{}/", self.address)
     }
 
+    /// Host and port.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
     /// A folder that lives as long as the registry; the home of the clients.
     pub(crate) fn folder(&self) -> &Path {
         self.home.path()

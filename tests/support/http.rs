@@ -65,10 +65,13 @@ pub(crate) struct Call {
 impl Call {
     /// `method path HTTP/1.1` with `Connection: close`.
     pub(crate) fn new(method: &str, path: &str) -> Self {
+        Self::to("gateway.test", method, path)
+    }
+
+    /// The same, sent to a host of this name.
+    pub(crate) fn to(host: &str, method: &str, path: &str) -> Self {
         Self {
-            head: format!(
-                "{method} {path} HTTP/1.1\r\nHost: gateway.test\r\nConnection: close\r\n"
-            ),
+            head: format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n"),
             body: Vec::new(),
         }
     }

@@ -1,12 +1,16 @@
 //! What tests share: the built program on free ports, upstreams that fail on purpose, a plain HTTP client that has no code
 //! in common with it, the real clients, and the corpus of real indexes and charts.
 
+pub(crate) mod clients;
 pub(crate) mod corpus;
+pub(crate) mod daemons;
 pub(crate) mod distribution;
 pub(crate) mod fake;
 pub(crate) mod gateway;
 pub(crate) mod http;
+pub(crate) mod image;
 pub(crate) mod port;
+pub(crate) mod registries;
 pub(crate) mod stores;
 pub(crate) mod tools;
 

@@ -1,4 +1,325 @@
 //! Registries: pulling through upstreams, pushing to our own, below `/v2/` and its other addresses (spec: oci.md §1, §4).
+//!
+//! The path is read ([`route`]), the gateway finds what its words stand for, the gate decides, a handler of a few lines asks the
+//! tenant's [`RegistryRepository`] or its hosted store, and what the client is told is written in its own way ([`spelling`]).
+//! Bytes are never changed or encoded here.
+//!
+//! [`RegistryRepository`]: crate::repository::registry::RegistryRepository
 
+mod blobs;
+mod catalog;
+mod manifests;
+mod mount;
+#[cfg(test)]
+mod reads_tests;
+mod referrers;
+mod respond;
 mod route;
 mod spelling;
+mod tags;
+mod uploads;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use self::respond::{AboutExt as _, Failure, marked};
+use self::route::{Call, RegistryRoute, RegistryRoutes};
+use super::error::{Dialect, render};
+use super::{log_failure, token};
+use crate::auth::{Grants, Identity, TokenProblem};
+use crate::config::Action;
+use crate::error::{Error, ErrorKind};
+use crate::gateway::{Gateway, HostedRegistryPart, Located, Selected, Tenant, TenantRegistry};
+use crate::http::{
+    Account, Body, HeaderName, HeaderValue, Request, RequestBody, Response, StatusCode, header,
+};
+use crate::oci::error::About;
+use crate::repository::registry::RegistryRepository;
+
+const NAMESPACE: HeaderName = HeaderName::from_static("oci-namespace");
+
+/// Answers a request to a registry, and notes in the request what the log says about it. `None`: the path is no registry's.
+pub(super) async fn handle(
+    gateway: &Gateway,
+    request: &Request,
+    body: &mut dyn RequestBody,
+) -> Option<Response> {
+    let config = gateway.config();
+    if config.museum.strict {
+        return None;
+    }
+    if token::is_path(&request.path, &config.server.context_path) {
+        return Some(give_token(gateway, request, body).await);
+    }
+    let route = RegistryRoutes {
+        context: &config.server.context_path,
+        base: &|path| gateway.cut_registry_path(path).map(|(base, _)| base.len()),
+    }
+    .parse(&request.method, &request.path, request.query.as_deref())?;
+    let mut account = Account {
+        route: "v2",
+        tenant: None,
+        identity: Cow::Borrowed(""),
+    };
+    let response = match &route {
+        Ok(route) => {
+            account.route = route.call.label();
+            let answer = steps(gateway, route, request, body, &mut account).await;
+            answer.unwrap_or_else(|failure| refuse(gateway, Some(route), request, &failure))
+        }
+        Err(failure) => refuse(gateway, None, request, failure),
+    };
+    // Set nowhere else, so it cannot be taken.
+    let _ = request.account.set(account);
+    Some(marked(response))
+}
+
+/// The token endpoint, below which there is nothing to be named.
+async fn give_token(gateway: &Gateway, request: &Request, body: &mut dyn RequestBody) -> Response {
+    let account = Account {
+        route: "token",
+        tenant: None,
+        identity: Cow::Borrowed(""),
+    };
+    let _ = request.account.set(account);
+    let host = request.host.as_deref();
+    // A token is no permission: what it allows is decided where it is used. Pulling is never kept to what a token was made for, and
+    // what needs a prefix or a namespace to be found cannot be found here.
+    let permits = |identity: &Identity, name: &str, action: Action| match gateway
+        .locate("", name, None, host)
+    {
+        Ok(located) if action != Action::Pull => {
+            located.member.is_none() && gateway.permits(&located.tenant, identity, action)
+        }
+        _ => gateway.permits_somewhere(identity, action),
+    };
+    let now = gateway.shared().clock.now();
+    token::answer(gateway.authenticator(), request, body, now, &permits).await
+}
+
+/// The steps of every request, in the order in which they run; what is asked for is known already.
+async fn steps(
+    gateway: &Gateway,
+    route: &RegistryRoute,
+    request: &Request,
+    body: &mut dyn RequestBody,
+    account: &mut Account,
+) -> Result<Response, Failure> {
+    // 1. Who asks.
+    let authenticated = gateway.authenticator().authenticate_registry(request).await;
+    let (identity, grants) = authenticated.map_err(Failure::unknown_caller)?;
+    account.identity = identity.log_name();
+    // 2. What is no repository's.
+    match route.call {
+        Call::Ping => return ping(gateway, request, &identity, &grants),
+        Call::Catalog => {
+            admit_to_all(gateway, request, &identity, &grants)?;
+            return catalog::list(gateway, route, request, &identity).await;
+        }
+        _ => {}
+    }
+    // 3. Which tenant, which upstream of it, which repository.
+    let spelling = &route.spelling;
+    let located = gateway
+        .locate(
+            &route.base,
+            spelling.name(),
+            spelling.ns(),
+            request.host.as_deref(),
+        )
+        .map_err(|error| gateway.unlocated(error, &identity))
+        .about(About::Repository)?;
+    // 4. The gate: permission and rate, and what a token was made for.
+    let action = action(&route.call);
+    let address = request.peer.map(|peer| peer.ip());
+    let tenant = gateway
+        .admit_registry(&located.tenant, &identity, action, address)
+        .await
+        .about(About::Repository)?;
+    grants
+        .authorize(spelling.name(), action)
+        .about(About::Repository)?;
+    account.tenant = Some(tenant.label().clone());
+    // 5. The answer.
+    let visit = Visit {
+        gateway,
+        route,
+        request,
+        identity: &identity,
+        tenant: &tenant,
+        located: &located,
+    };
+    let response = visit.answer(body).await?;
+    Ok(match (located.by, spelling.ns()) {
+        (Selected::Namespace, Some(ns)) => response.with_header(NAMESPACE, ns),
+        _ => response,
+    })
+}
+
+/// A request that has passed the gate.
+#[derive(Clone, Copy, Debug)]
+struct Visit<'a> {
+    gateway: &'a Gateway,
+    route: &'a RegistryRoute,
+    request: &'a Request,
+    identity: &'a Identity,
+    tenant: &'a Arc<Tenant>,
+    located: &'a Located,
+}
+
+impl Visit<'_> {
+    async fn answer(&self, body: &mut dyn RequestBody) -> Result<Response, Failure> {
+        let (name, request, spelling) = (&self.located.name, self.request, &self.route.spelling);
+        let call = &self.route.call;
+        match call {
+            Call::ReadManifest(reference) => {
+                manifests::read(self.readable()?, name, reference, request)
+                    .await
+                    .about(About::Manifest)
+            }
+            Call::ReadBlob(digest) => blobs::read(self.readable()?, name, digest, request)
+                .await
+                .about(About::Blob),
+            Call::Tags => {
+                let page = tags::page(request).about(About::Repository)?;
+                tags::list(self.readable()?, name, spelling, &page)
+                    .await
+                    .about(About::Repository)
+            }
+            Call::Referrers(subject) => {
+                referrers::list(self.readable()?, name, subject, spelling, request)
+                    .await
+                    .about(About::Digest)
+            }
+            Call::PushManifest(reference) => {
+                manifests::push(self.writable()?, name, reference, spelling, request, body).await
+            }
+            Call::DeleteManifest(reference) => {
+                let store = &self.writable()?.store;
+                let removed = store.delete_manifest(name, reference).await;
+                removed.about(About::Manifest).map(|()| accepted())
+            }
+            Call::DeleteBlob(digest) => {
+                let store = &self.writable()?.store;
+                let removed = store.delete_blob(name, digest).await;
+                removed.about(About::Blob).map(|()| accepted())
+            }
+            Call::StartUpload => uploads::start(self, self.writable()?, body).await,
+            Call::AppendUpload(id) => uploads::append(self, self.writable()?, id, body).await,
+            Call::FinishUpload(id) => uploads::finish(self, self.writable()?, id, body).await,
+            Call::UploadStatus(id) => uploads::status(self, self.writable()?, id).await,
+            Call::CancelUpload(id) => uploads::cancel(self, self.writable()?, id).await,
+            Call::Ping | Call::Catalog => Ok(pong()),
+        }
+    }
+
+    fn registry(&self) -> Result<&TenantRegistry, Failure> {
+        let registry = self.tenant.registry();
+        registry
+            .ok_or_else(|| {
+                Error::not_found(format!("tenant `{}` has no registry", self.tenant.path()))
+            })
+            .about(About::Repository)
+    }
+
+    /// What answers reads.
+    fn readable(&self) -> Result<&dyn RegistryRepository, Failure> {
+        let member = self.located.member.as_deref();
+        let repository = self.registry()?.repository(member);
+        repository.map(AsRef::as_ref).about(About::Repository)
+    }
+
+    /// What takes pushes and deletions.
+    fn writable(&self) -> Result<&HostedRegistryPart, Failure> {
+        let member = self.located.member.as_deref();
+        self.registry()?.hosted(member).about(About::Repository)
+    }
+}
+
+/// `GET /v2/`. Docker, podman and crane send no credentials later where this is 200 without any, so it is so only where nobody
+/// has more rights than strangers (spec: oci.md §2.2).
+fn ping(
+    gateway: &Gateway,
+    request: &Request,
+    identity: &Identity,
+    grants: &Grants,
+) -> Result<Response, Failure> {
+    admit_to_all(gateway, request, identity, grants)?;
+    Ok(pong())
+}
+
+/// The gate of what is no tenant's: strangers are asked who they are, where that could matter.
+fn admit_to_all(
+    gateway: &Gateway,
+    request: &Request,
+    identity: &Identity,
+    grants: &Grants,
+) -> Result<(), Failure> {
+    let asked_already = *identity != Identity::Anonymous || grants.are_of_a_token();
+    if asked_already || gateway.is_open(request.host.as_deref()) {
+        return Ok(());
+    }
+    let error = Error::new(
+        ErrorKind::Unauthenticated,
+        "credentials are needed here; log in, or get an anonymous token",
+    );
+    Err(Failure::new(About::Repository, error))
+}
+
+fn pong() -> Response {
+    const JSON: HeaderValue = HeaderValue::from_static("application/json");
+    Response::new(StatusCode::OK, "{}").with_header(header::CONTENT_TYPE, JSON)
+}
+
+fn accepted() -> Response {
+    Response::new(StatusCode::ACCEPTED, Body::Empty)
+}
+
+/// What the caller must be allowed to do. Cancelling an upload takes away nothing that was there.
+fn action(call: &Call) -> Action {
+    match call {
+        Call::Ping
+        | Call::Catalog
+        | Call::Tags
+        | Call::Referrers(_)
+        | Call::ReadManifest(_)
+        | Call::ReadBlob(_) => Action::Pull,
+        Call::PushManifest(_)
+        | Call::StartUpload
+        | Call::AppendUpload(_)
+        | Call::FinishUpload(_)
+        | Call::UploadStatus(_)
+        | Call::CancelUpload(_) => Action::Push,
+        Call::DeleteManifest(_) | Call::DeleteBlob(_) => Action::Delete,
+    }
+}
+
+/// An error in the envelope of registries; a 401 says which token would do.
+fn refuse(
+    gateway: &Gateway,
+    route: Option<&RegistryRoute>,
+    request: &Request,
+    failure: &Failure,
+) -> Response {
+    log_failure(request, &failure.error);
+    let problem = failure.unknown_caller.then_some(TokenProblem::Invalid);
+    let mut response = render(&failure.error, Dialect::Registry(failure.about), || {
+        let scope = route.and_then(scope);
+        let authenticator = gateway.authenticator();
+        authenticator.registry_challenge(request, scope.as_deref(), problem)
+    });
+    response.status = failure.status.unwrap_or(response.status);
+    response
+}
+
+/// The scope of a token that allows what was asked for.
+fn scope(route: &RegistryRoute) -> Option<String> {
+    match (&route.call, action(&route.call)) {
+        (Call::Ping, _) => None,
+        (Call::Catalog, _) => Some("registry:catalog:*".to_owned()),
+        (_, Action::Pull) => Some(route.spelling.scope("pull")),
+        (_, Action::Delete) => Some(route.spelling.scope("delete")),
+        // Clients that push look for what is there, too.
+        (_, Action::Push | Action::Admin) => Some(route.spelling.scope("pull,push")),
+    }
+}

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
+use super::respond::Failure;
 use super::spelling::Spelling;
 use crate::error::{Error, ErrorKind};
 use crate::http::Method;
@@ -83,48 +84,17 @@ impl Call {
             | Self::CancelUpload(_) => "blob-upload",
         }
     }
-
-    /// What an error is about, where the handler does not know better.
-    pub(crate) fn about(&self) -> About {
-        match self {
-            Self::Ping | Self::Catalog | Self::Tags => About::Repository,
-            Self::Referrers(_) => About::Digest,
-            Self::ReadManifest(_) | Self::PushManifest(_) | Self::DeleteManifest(_) => {
-                About::Manifest
-            }
-            Self::ReadBlob(_) | Self::DeleteBlob(_) => About::Blob,
-            Self::StartUpload
-            | Self::AppendUpload(_)
-            | Self::FinishUpload(_)
-            | Self::UploadStatus(_)
-            | Self::CancelUpload(_) => About::Upload,
-        }
-    }
-}
-
-/// A path that is a registry's and means nothing: what is wrong, and with what.
-#[derive(Debug)]
-pub(crate) struct Refused {
-    pub(crate) error: Error,
-    pub(crate) about: About,
-}
-
-impl Refused {
-    fn new(about: About, error: Error) -> Self {
-        Self { error, about }
-    }
-
-    fn name(message: impl Into<String>) -> Self {
-        Self::new(About::Repository, Error::invalid(message))
-    }
 }
 
 /// Where registries are.
 pub(crate) struct RegistryRoutes<'a> {
     /// What every path of the public listeners starts with; empty, or `/` and segments.
     pub(crate) context: &'a str,
-    /// Whether a path is that of a tenant, or of a tenant and one of its upstreams.
-    pub(crate) is_base: &'a dyn Fn(&str) -> bool,
+    /// How long the longest configured prefix of a decoded path is that stands in front of `/v2`, without slashes around it
+    /// ([`Gateway::cut_registry_path`]).
+    ///
+    /// [`Gateway::cut_registry_path`]: crate::gateway::Gateway::cut_registry_path
+    pub(crate) base: &'a dyn Fn(&str) -> Option<usize>,
 }
 
 impl RegistryRoutes<'_> {
@@ -136,13 +106,13 @@ impl RegistryRoutes<'_> {
         method: &Method,
         path: &str,
         query: Option<&str>,
-    ) -> Option<Result<RegistryRoute, Refused>> {
+    ) -> Option<Result<RegistryRoute, Failure>> {
         // Most chart paths end here.
         if !path.contains("/v2") && !path.contains('%') {
             return None;
         }
         let text = if path.len() > MAX_PATH {
-            Err(Refused::name(format!(
+            Err(Failure::name(format!(
                 "the path has {} bytes; {MAX_PATH} are allowed",
                 path.len()
             )))
@@ -151,10 +121,10 @@ impl RegistryRoutes<'_> {
         };
         let text = match text {
             Ok(text) => text,
-            Err(refused) => {
+            Err(failure) => {
                 // Nobody else is to read what may have meant this.
                 let start = path.get(..path.len().min(MAX_PATH)).unwrap_or_default();
-                return self.split(start).map(|_| Err(refused));
+                return self.split(start).map(|_| Err(failure));
             }
         };
         let place = self.split(&text)?;
@@ -172,12 +142,8 @@ impl RegistryRoutes<'_> {
         if is_v2(inner) {
             return Some(Place::at(start, start));
         }
-        // Candidates are cut at each `/v2`, and what is configured decides; the longest wins.
-        let ends = inner.rmatch_indices("/v2").map(|(at, _)| at);
-        let end = ends
-            .filter(|at| is_v2(&inner[*at..]) && *at > 1)
-            .find(|at| (self.is_base)(&inner[1..*at]))?;
-        Some(Place::at(start + 1, start + end))
+        let length = (self.base)(inner)?;
+        Some(Place::at(start + 1, start + 1 + length))
     }
 
     fn read(
@@ -186,7 +152,7 @@ impl RegistryRoutes<'_> {
         text: &str,
         place: Place,
         query: Option<&str>,
-    ) -> Result<RegistryRoute, Refused> {
+    ) -> Result<RegistryRoute, Failure> {
         let behind = place.base_end + "/v2".len();
         let (name, call) = call(method, &text[behind..], text)?;
         Ok(RegistryRoute {
@@ -222,8 +188,8 @@ impl Place {
 }
 
 /// Decodes once. What would change the number or order of components is refused before.
-fn decode(path: &str) -> Result<Cow<'_, str>, Refused> {
-    let wrong = |what: &str| Err(Refused::name(format!("the path `{path:.200}` {what}")));
+fn decode(path: &str) -> Result<Cow<'_, str>, Failure> {
+    let wrong = |what: &str| Err(Failure::name(format!("the path `{path:.200}` {what}")));
     for (at, _) in path.match_indices('%') {
         let Some(hex) = path.as_bytes().get(at + 1..at + 3) else {
             return wrong("ends within an encoded character");
@@ -245,7 +211,7 @@ fn decode(path: &str) -> Result<Cow<'_, str>, Refused> {
 }
 
 /// What stands behind `/v2`, from the right; `path` is for messages.
-fn call<'t>(method: &Method, rest: &'t str, path: &str) -> Result<(&'t str, Call), Refused> {
+fn call<'t>(method: &Method, rest: &'t str, path: &str) -> Result<(&'t str, Call), Failure> {
     let Some(rest) = rest.strip_prefix('/').filter(|rest| !rest.is_empty()) else {
         allow(method, READ, path)?;
         return Ok(("", Call::Ping));
@@ -258,7 +224,7 @@ fn call<'t>(method: &Method, rest: &'t str, path: &str) -> Result<(&'t str, Call
         .split('/')
         .find(|part| matches!(*part, "" | "." | ".."))
     {
-        return Err(Refused::name(match odd {
+        return Err(Failure::name(match odd {
             "" => format!("the path `{path:.200}` has an empty component"),
             _ => format!("the path `{path:.200}` has a dot component"),
         }));
@@ -314,19 +280,19 @@ fn call<'t>(method: &Method, rest: &'t str, path: &str) -> Result<(&'t str, Call
     };
     match found {
         (Some(name), call) => Ok((name, call)),
-        (None, _) => Err(Refused::name(format!(
+        (None, _) => Err(Failure::name(format!(
             "the path `{path:.200}` does not name a repository"
         ))),
     }
 }
 
-fn manifest(method: &Method, reference: &str, path: &str) -> Result<Call, Refused> {
+fn manifest(method: &Method, reference: &str, path: &str) -> Result<Call, Failure> {
     allow(method, "GET, HEAD, PUT, DELETE", path)?;
     let parsed = Reference::parse(reference).map_err(|error| match reference.contains(':') {
-        true => Refused::new(About::Digest, error),
+        true => Failure::new(About::Digest, error),
         // What cannot be a tag is one that is not there, unless somebody wants to make it.
-        false if *method == Method::PUT => Refused::new(About::Manifest, error),
-        false => Refused::new(
+        false if *method == Method::PUT => Failure::new(About::Manifest, error),
+        false => Failure::new(
             About::Manifest,
             Error::new(ErrorKind::NotFound, error.message()),
         ),
@@ -338,7 +304,7 @@ fn manifest(method: &Method, reference: &str, path: &str) -> Result<Call, Refuse
     })
 }
 
-fn upload(method: &Method, id: &str, path: &str) -> Result<Call, Refused> {
+fn upload(method: &Method, id: &str, path: &str) -> Result<Call, Failure> {
     allow(method, "GET, HEAD, PATCH, PUT, DELETE", path)?;
     let id = id.to_owned();
     Ok(match *method {
@@ -349,23 +315,23 @@ fn upload(method: &Method, id: &str, path: &str) -> Result<Call, Refused> {
     })
 }
 
-fn digest_of(text: &str) -> Result<Digest, Refused> {
+fn digest_of(text: &str) -> Result<Digest, Failure> {
     text.parse()
-        .map_err(|error| Refused::new(About::Digest, error))
+        .map_err(|error| Failure::new(About::Digest, error))
 }
 
-fn allow(method: &Method, allowed: &'static str, path: &str) -> Result<(), Refused> {
+fn allow(method: &Method, allowed: &'static str, path: &str) -> Result<(), Failure> {
     match allowed.split(", ").any(|name| name == method.as_str()) {
         true => Ok(()),
-        false => Err(Refused::new(
+        false => Err(Failure::new(
             About::Repository,
             Error::method_not_allowed(method.as_str(), path, allowed),
         )),
     }
 }
 
-fn unknown(path: &str) -> Refused {
-    Refused::new(
+fn unknown(path: &str) -> Failure {
+    Failure::new(
         About::Repository,
         Error::not_found(format!("`{path:.200}` is not a path of the registry API")),
     )

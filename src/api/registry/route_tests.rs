@@ -6,14 +6,27 @@ const SHA256: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca49
 
 const BASES: [&str; 5] = ["acme", "acme/hub", "team/x", "team/x/ghcr.io", "acme/v2"];
 
+/// As the gateway finds them.
+fn longest_base(path: &str) -> Option<usize> {
+    let lengths = BASES.iter().map(|base| base.len());
+    let fits = |length: &usize| {
+        let rest = path
+            .get(length + 1..)
+            .and_then(|rest| rest.strip_prefix("/v2"));
+        BASES.contains(&path.get(1..=*length).unwrap_or_default())
+            && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    lengths.filter(fits).max()
+}
+
 fn parse_below(
     context: &str,
     method: &Method,
     target: &str,
-) -> Option<Result<RegistryRoute, Refused>> {
+) -> Option<Result<RegistryRoute, Failure>> {
     let routes = RegistryRoutes {
         context,
-        is_base: &|base| BASES.contains(&base),
+        base: &longest_base,
     };
     let (path, query) = match target.split_once('?') {
         Some((path, query)) => (path, Some(query)),
@@ -22,7 +35,7 @@ fn parse_below(
     routes.parse(method, path, query)
 }
 
-fn parse(method: &Method, target: &str) -> Option<Result<RegistryRoute, Refused>> {
+fn parse(method: &Method, target: &str) -> Option<Result<RegistryRoute, Failure>> {
     parse_below("", method, target)
 }
 

@@ -261,3 +261,7 @@ impl RegistryRepository for RegistryGroup {
 
 /// How many tags and repositories a group remembers, about 100 bytes each.
 const REMEMBERED: usize = 20_000;
+
+#[cfg(test)]
+#[path = "group_tests.rs"]
+mod tests;

@@ -155,7 +155,7 @@ impl FillSource for BlobObject {
     async fn open(&self, offset: u64) -> Result<Download> {
         Ok(Download {
             length: Some(self.size()),
-            body: BlobObject::open(self, offset).await?,
+            body: Self::open(self, offset).await?,
         })
     }
 }

@@ -30,6 +30,10 @@ impl NameRules {
     }
 
     /// Whether a repository is let in that clients call by any of these names.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "slices and chains of names, which are walked twice"
+    )]
     pub fn let_in<'a>(&self, names: impl IntoIterator<Item = &'a RepoName> + Clone) -> bool {
         let matches = |set: &GlobSet| {
             let mut names = names.clone().into_iter();

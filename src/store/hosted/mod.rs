@@ -56,6 +56,7 @@ use crate::store::scratch::Scratches;
 pub use self::deliver::{StoredContent, StoredFile, StoredObject};
 pub use self::evict::Limits;
 pub use self::places::Places;
+pub(super) use self::places::identity;
 pub use self::publish::{OverwritePermission, Upload};
 pub use self::rescan::Depth;
 pub use self::sight::Freshness;
@@ -140,7 +141,7 @@ impl Hosted {
             }
             config::Place::Objects(objects) => {
                 let bucket = parts.places.bucket(objects, parts.clients, &clock)?;
-                let (place, tenant) = (places::identity(objects), tenant.clone());
+                let (place, tenant) = (identity(objects), tenant.clone());
                 blocking(move || Ok(open_bucket(bucket, &place, &tenant, &state_dir))).await?
             }
         };

@@ -33,7 +33,7 @@ impl Places {
 }
 
 /// Tells one place in the world from another, whatever credentials are used.
-pub(super) fn identity(config: &ObjectStore) -> String {
+pub(in crate::store) fn identity(config: &ObjectStore) -> String {
     let at = |endpoint: &Option<String>| endpoint.clone().unwrap_or_default();
     let (kind, endpoint, bucket) = match &config.service {
         Service::S3(s3) => ("s3", at(&s3.endpoint), &s3.bucket),

@@ -166,7 +166,12 @@ impl RegistryStore {
                 marked.await.map(|_| true)?
             }
         };
-        Ok(match touched {
+        if touched {
+            // Whoever removes old bytes says so first, and may have been done before the time was new.
+            self.spared(content).await?;
+        }
+        let is_there = touched && self.place.stat(&key).await?.is_some();
+        Ok(match is_there {
             true => Presence::Old,
             false => Presence::Absent,
         })

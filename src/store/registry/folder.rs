@@ -24,6 +24,9 @@ pub(super) struct Folder {
     device: OnceLock<u64>,
     scratches: Scratches,
     clock: Clock,
+    /// How many more steps succeed before everything fails, as after a crash.
+    #[cfg(test)]
+    pub(super) left: std::sync::atomic::AtomicUsize,
 }
 
 impl Folder {
@@ -34,6 +37,8 @@ impl Folder {
             device: OnceLock::new(),
             scratches: Scratches::open(root.join(layout::ROOT).join("tmp")),
             clock,
+            #[cfg(test)]
+            left: usize::MAX.into(),
         }
     }
 
@@ -105,6 +110,7 @@ impl Folder {
 
     /// Writes a file. Errors: `Conflict` where there is one already and it may not be replaced.
     pub(super) fn write(&self, key: &str, bytes: &[u8], existing: Existing) -> Result<Stamp> {
+        self.step().map_err(cannot_store)?;
         let scratch = self.scratches.file().map_err(cannot_store)?;
         (&scratch.file).write_all(bytes).map_err(cannot_store)?;
         self.publish(&scratch.file, scratch.path(), key, existing)
@@ -125,6 +131,7 @@ impl Folder {
             .and_then(|()| file.sync_all())
             .map_err(cannot_store)?;
         let stamp = stamp_of(&file.metadata().map_err(cannot_store)?);
+        self.step().map_err(cannot_store)?;
         let target = self.path(key);
         let place = || match existing {
             Existing::Replace => fs::rename(path, &target),
@@ -143,7 +150,9 @@ impl Folder {
             }
             placed => placed.map_err(cannot_store)?,
         }
-        sync_parent(&target).map_err(cannot_store)?;
+        self.step()
+            .and_then(|()| sync_parent(&target))
+            .map_err(cannot_store)?;
         Ok(stamp)
     }
 
@@ -164,11 +173,34 @@ impl Folder {
     /// Removes a file; whether there was one.
     pub(super) fn remove(&self, key: &str) -> Result<bool> {
         let target = self.path(key);
+        self.step().map_err(cannot_store)?;
         match fs::remove_file(&target) {
-            Ok(()) => sync_parent(&target).map(|()| true).map_err(cannot_store),
+            Ok(()) => self
+                .step()
+                .and_then(|()| sync_parent(&target))
+                .map(|()| true)
+                .map_err(cannot_store),
             Err(error) if is_absent(&error) => self.none().map(|()| false),
             Err(error) => Err(cannot_store(error)),
         }
+    }
+
+    /// One step of a change is about to be done.
+    #[cfg(not(test))]
+    #[allow(clippy::unused_self, clippy::unnecessary_wraps)]
+    fn step(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    #[cfg(test)]
+    fn step(&self) -> io::Result<()> {
+        use std::sync::atomic::Ordering::SeqCst;
+        let spent = self
+            .left
+            .fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1));
+        spent
+            .map(drop)
+            .map_err(|_| io::Error::other("the process is gone"))
     }
 
     /// Makes the folder around a file. It and those above it must survive a crash, like what will be in them.

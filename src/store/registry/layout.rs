@@ -9,6 +9,8 @@
 //! v2/repos/<tenant>/<repo>/tags/<tag>           JSON: the digest that the tag means; see `TagValue`
 //! v2/repos/<tenant>/<repo>/referrers/<alg>-<hex>/<alg>-<hex>    JSON: the descriptor of a manifest (second) with this subject (first)
 //! v2/tmp/<random>                               in a folder: what is being written, locked
+//! v2/uploads/<id>.part, .json                   in a folder: uploads under way; see `uploads`
+//! v2/gc/<random>                                JSON: contents that are being removed just now; see `doom`
 //! ```
 //!
 //! `<tenant>` and `<repo>` are one segment each ([`tenant_segment`], [`repo_segment`]), so that a listing of one level finds
@@ -27,6 +29,12 @@ pub(super) const ROOT: &str = "v2";
 
 /// The folder that lists every tenant that may have repositories, by its segment.
 pub(super) const TENANTS: &str = "v2/tenants";
+
+/// Where uploads into a folder are spooled: on the file system that their blobs will lie on.
+pub(super) const UPLOADS: &str = "v2/uploads";
+
+/// What is being removed just now.
+pub(super) const DOOMED: &str = "v2/gc";
 
 /// The folder of the blobs whose SHA-256 starts with `first`.
 pub(super) fn blob_folder(first: u8) -> String {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use futures_util::{TryStreamExt as _, stream};
 
 use super::HostedRegistry;
+use super::blobs::Presence;
 use super::links::{Link, detached, lost};
 use super::repo::Repo;
 use super::tags::PARALLEL;
@@ -157,15 +158,31 @@ impl HostedRegistry {
         needed.dedup();
         stream::iter(needed.into_iter().map(Ok))
             .try_for_each_concurrent(PARALLEL, async |digest| {
-                match self.look(repo, &digest).await? {
-                    Some(_) => Ok(()),
-                    None => Err(Error::not_found(format!(
+                match self.is_shown(repo, &digest).await? {
+                    true => Ok(()),
+                    false => Err(Error::not_found(format!(
                         "the manifest needs `{digest}`, which is not in `{}`; push it first",
                         repo.name
                     ))),
                 }
             })
             .await
+    }
+
+    /// Whether the repository shows a digest, and will at least until a manifest names it: what nothing has needed for long may
+    /// be removed at this very moment.
+    async fn is_shown(&self, repo: &Repo, digest: &Digest) -> Result<bool> {
+        let Some(link) = self.look(repo, digest).await? else {
+            return Ok(false);
+        };
+        match self.store.renew(&link.content()?, link.size).await? {
+            Presence::Young => Ok(true),
+            Presence::Old => Ok(self.find(repo, digest).await?.is_some()),
+            Presence::Absent => {
+                repo.change(|state| state.forget(digest));
+                Ok(false)
+            }
+        }
     }
 }
 

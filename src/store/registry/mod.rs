@@ -7,6 +7,8 @@
 
 mod blobs;
 mod catalog;
+mod collect;
+mod doom;
 mod folder;
 mod layout;
 mod links;
@@ -20,6 +22,7 @@ mod remove;
 mod repo;
 mod repos;
 mod tags;
+mod uploads;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -38,9 +41,11 @@ use crate::names::TenantPath;
 use crate::store::files::blocking;
 
 pub use self::blobs::{BlobContent, BlobObject, StoredBlob};
+pub use self::collect::{Broken, Collected, Rules, Step, Tally, TenantShare};
 pub use self::links::{Mounted, Received};
 pub use self::manifests::{Pushed, StoredManifest, Target};
 pub use self::quota::Usage;
+pub use self::uploads::{Bound, Owner, Random, Room, Stored, UploadId, Uploads};
 
 /// One place that holds the hosted registries of all tenants. One per process and place: writers of one repository exclude each
 /// other only within it.
@@ -51,6 +56,8 @@ pub struct RegistryStore {
     /// How long what is known is believed; `None`: for ever.
     trust: Option<Duration>,
     recent: Recent,
+    /// Blobs on their way in.
+    pub(super) uploads: Arc<Uploads>,
     /// Tenants that somebody holds.
     tenants: Mutex<HashMap<TenantPath, Weak<Tenant>>>,
     /// Shared by whoever makes links to bytes that are there, held alone by whoever removes bytes without links.
@@ -79,25 +86,32 @@ pub struct HostedRegistry {
 }
 
 impl RegistryStore {
-    /// Opens the place of `store`. Makes nothing there, asks a bucket for nothing.
+    /// Opens the place of `store`. Makes nothing there, asks a bucket for nothing. Must be called inside the runtime that uses it.
+    ///
+    /// `parts.state_dir` is as for charts; uploads to a bucket are spooled in `uploads` beside the folder around it.
     pub async fn open(store: &config::Store, parts: Parts<'_>) -> Result<Arc<Self>> {
         let clock = parts.clock;
-        let (place, trust) = match &store.place {
+        let (place, trust, spool) = match &store.place {
             config::Place::Folder(root) => {
+                let spool = root.join(layout::UPLOADS);
                 let (root, clock) = (root.clone(), clock.clone());
                 let open = move || Ok(Folder::open(&root, clock));
-                (Place::Folder(Arc::new(blocking(open).await?)), FOLDER_TRUST)
+                let folder = Arc::new(blocking(open).await?);
+                (Place::Folder(folder), FOLDER_TRUST, spool)
             }
             config::Place::Objects(objects) => {
                 let bucket = parts.places.bucket(objects, parts.clients, &clock)?;
-                (Place::Bucket(bucket), store.refresh)
+                let spool = uploads::folder(&parts.state_dir, objects);
+                (Place::Bucket(bucket), store.refresh, spool)
             }
         };
+        let uploads = uploads::open(spool, clock.clone()).await?;
         Ok(Arc::new(Self {
             place,
             clock,
             trust: (!trust.is_zero()).then_some(trust),
             recent: Recent::new(RECENT_BYTES),
+            uploads,
             tenants: Mutex::default(),
             sweeping: Arc::default(),
         }))
@@ -150,3 +164,6 @@ impl HostedRegistry {
 const FOLDER_TRUST: Duration = Duration::from_secs(1);
 /// How much memory manifests may take that were asked for recently.
 const RECENT_BYTES: usize = 32 << 20;
+
+#[cfg(test)]
+mod crash_tests;

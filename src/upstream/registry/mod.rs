@@ -9,6 +9,7 @@ mod allowance;
 mod answer;
 mod auth;
 mod blobs;
+mod check;
 mod clerk;
 mod health;
 mod lists;

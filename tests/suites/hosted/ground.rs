@@ -15,6 +15,7 @@ use chartgate::index::Entry;
 use chartgate::names::{FileName, TenantPath};
 use chartgate::net::{Clients, EnvironmentProxies, Retries};
 use chartgate::object::{Bucket, Content, Existing};
+use chartgate::store::registry::RegistryStore;
 use chartgate::store::{
     Depth, Hosted, Limits, OverwritePermission, Parts, Places, Spooled, StoredContent, StoredFile,
     Upload,
@@ -107,6 +108,19 @@ impl Ground {
         };
         let tenant = TenantPath::parse(tenant).expect("a path");
         Hosted::open(&self.config, &tenant, parts, |_, _| {})
+            .await
+            .expect("a store")
+    }
+
+    /// The registries that lie in the same place.
+    pub(crate) async fn registries(&self) -> Arc<RegistryStore> {
+        let parts = Parts {
+            state_dir: self.state_dir(),
+            clients: &self.clients,
+            clock: self.clock.clone(),
+            places: &self.places,
+        };
+        RegistryStore::open(&self.config, parts)
             .await
             .expect("a store")
     }

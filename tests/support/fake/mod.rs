@@ -45,9 +45,11 @@ pub(crate) use self::certificates::Authority;
 use self::door::Door;
 pub(crate) use self::fault::{Fault, Hold, Target};
 pub(crate) use self::http2::{End, FakeHttp2};
-pub(crate) use self::package::{FakeChart, package};
+pub(crate) use self::package::{FakeChart, noise, package};
 pub(crate) use self::proxy::FakeProxy;
-pub(crate) use self::registry::{FakeImage, FakeRegistry, HeadStyle, Row, RunningRegistry, Spot};
+pub(crate) use self::registry::{
+    FakeImage, FakeRegistry, HeadStyle, Row, RunningRegistry, Spot, basic,
+};
 pub(crate) use self::s3::{FakeBucket, FakeS3, On};
 pub(crate) use self::service::{Asked, FakeService, Said};
 pub(crate) use self::site::Recorded;

@@ -158,7 +158,7 @@ pub(super) fn gzip(bytes: &[u8]) -> Bytes {
 }
 
 /// Bytes that look random and are the same for the same seed.
-pub(super) fn noise(length: usize, seed: u64) -> Vec<u8> {
+pub(crate) fn noise(length: usize, seed: u64) -> Vec<u8> {
     let mut state = seed;
     let mut bytes = Vec::with_capacity(length + 8);
     while bytes.len() < length {

@@ -97,6 +97,19 @@ impl ProxyRegistry {
             let at = self.confirmed_at(key);
             at.is_some_and(|at| self.clock.since(at) >= ttl * 4 / 5)
         });
+        self.ask_again(due.collect()).await
+    }
+
+    /// Asks again for all tags that were asked for within the last `tag_ttl`, due or not: somebody wants to see a change now.
+    /// Returns how many were asked for: none while the upstream is left alone, and none where tags are believed for ever.
+    pub async fn refresh_now(&self) -> usize {
+        match self.period() {
+            Some(ttl) => self.ask_again(self.ahead.recent(ttl)).await,
+            None => 0,
+        }
+    }
+
+    async fn ask_again(&self, due: Vec<(String, Asked)>) -> usize {
         let asked = stream::iter(due).map(async |(_, asked)| {
             let held_back = self.is_low() || self.upstream.paused(Lane::Heads).is_some();
             if !held_back {

@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures_util::StreamExt as _;
 
 use super::ProxyRegistry;
 use super::manifests::{Shared, as_absent};
@@ -109,6 +110,15 @@ impl ProxyRegistry {
             }
         })?;
         if let Some(size) = head.size {
+            if size > self.oci.max_blob {
+                return Err(Arc::new(Error::new(
+                    ErrorKind::TooLarge,
+                    format!(
+                        "`{}@{digest}` of upstream `{}` has {size} bytes, more than `max_blob`",
+                        place.repository, self.config.name
+                    ),
+                )));
+            }
             let link = Link {
                 digest: match digest {
                     Digest::Sha256(digest) => Some(*digest),
@@ -169,7 +179,8 @@ impl RemoteContent for RemoteBlob {
 
     async fn body(&self, range: Range<u64>) -> Result<Body> {
         let range = range.start..range.end.min(self.size.unwrap_or(u64::MAX));
-        let object = self.proxy.fill(self).await?;
+        let object = self.proxy.fill(self).await;
+        let object = object.map_err(|error| self.as_upstreams(error))?;
         if let (Some(promised), Some(actual)) = (self.size, object.length())
             && promised != actual
         {
@@ -178,7 +189,7 @@ impl RemoteContent for RemoteBlob {
         let is_far = object
             .arrived()
             .is_some_and(|arrived| range.start > arrived.saturating_add(NEAR));
-        if is_far && let Some(body) = self.pass_through(&range).await {
+        if is_far && let Some(body) = self.pass_through(&range, &object).await {
             return Ok(body);
         }
         let body = object.body(range.clone()).await?;
@@ -195,7 +206,7 @@ impl RemoteContent for RemoteBlob {
 impl RemoteBlob {
     /// A range that the transfer under way will not reach soon, directly from the upstream. These bytes cannot be checked, and
     /// are not kept. `None`: that is not possible; the transfer under way will do.
-    async fn pass_through(&self, range: &Range<u64>) -> Option<Body> {
+    async fn pass_through(&self, range: &Range<u64>, whole: &Object) -> Option<Body> {
         let proxy = &self.proxy;
         let place = Arc::clone(&proxy.passing).try_acquire_owned().ok()?;
         let part = match range.end {
@@ -206,16 +217,28 @@ impl RemoteBlob {
             .upstream
             .open_blob(&self.place.repository, &self.digest, &part);
         let Download { body, .. } = proxy.noted(opened.await).ok()?;
-        let stream = futures_util::StreamExt::map(body.stream, move |chunk| {
-            // For as long as bytes pass.
-            let _held = &place;
-            chunk
+        // For as long as bytes pass; and the whole is of use as long as somebody reads a part.
+        let held = (place, whole.clone());
+        let stream = body.stream.inspect(move |_| {
+            let _ = &held;
         });
         let stream = ByteStream::new(stream, body.length);
         Some(match range.end {
             u64::MAX => stream.into(),
             end => exactly(stream, end - range.start),
         })
+    }
+
+    /// More bytes than a manifest promised are the upstream's mistake, not a limit of ours.
+    fn as_upstreams(&self, error: Error) -> Error {
+        match (error.kind(), self.size) {
+            (ErrorKind::TooLarge, Some(promised)) => Error::unavailable(format!(
+                "upstream `{}` sends more than the {promised} bytes of {}",
+                self.proxy.name(),
+                self.digest
+            )),
+            _ => error,
+        }
     }
 
     fn other_length(&self, actual: u64) -> Error {

@@ -157,7 +157,7 @@ impl ProxyRegistry {
         let name = key.to_owned();
         let work = move || {
             let asked = ask();
-            async move { proxy.learn_list(&name, asked.await).await }
+            async move { proxy.learn_list(&name, asked.await, usable).await }
         };
         let joined = async {
             self.lists
@@ -169,7 +169,12 @@ impl ProxyRegistry {
     }
 
     /// Records what the upstream said about a list.
-    async fn learn_list<T: Serialize>(&self, key: &str, said: Result<Vec<T>>) -> Shared<Bytes> {
+    async fn learn_list<T: Serialize>(
+        &self,
+        key: &str,
+        said: Result<Vec<T>>,
+        is_held: bool,
+    ) -> Shared<Bytes> {
         let error = match said {
             Ok(items) => {
                 let text = Bytes::from(serde_json::to_vec(&items).unwrap_or_default());
@@ -180,16 +185,18 @@ impl ProxyRegistry {
             }
             Err(error) => error,
         };
-        let kind = error.kind();
-        let error = Arc::new(error);
-        if matches!(kind, ErrorKind::NotFound | ErrorKind::UpstreamDenied) {
-            if kind == ErrorKind::NotFound {
+        let period = match error.kind() {
+            ErrorKind::NotFound => {
                 self.cache.forget(key);
                 self.cache.record_absence(key, super::NEGATIVE_TTL);
+                super::NEGATIVE_TTL
             }
-            self.verdicts
-                .put(key, Arc::clone(&error), super::NEGATIVE_TTL);
-        }
+            ErrorKind::UpstreamDenied => super::NEGATIVE_TTL,
+            _ if is_held => super::FAILURE_TTL,
+            _ => Duration::ZERO,
+        };
+        let error = Arc::new(error);
+        self.verdicts.put(key, Arc::clone(&error), period);
         Err(error)
     }
 

@@ -243,6 +243,9 @@ impl Drop for ProxyRegistry {
 /// How long "there is no such thing" and "not for you" are believed (spec: `404_ttl`).
 const NEGATIVE_TTL: Duration = Duration::from_secs(30);
 
+/// How long an upstream is not asked again that could not say what has become of something that is held.
+const FAILURE_TTL: Duration = Duration::from_secs(5);
+
 /// How long an upstream that sent wrong bytes is not asked for them again.
 const MISMATCH_TTL: Duration = Duration::from_mins(1);
 

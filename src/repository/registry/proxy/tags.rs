@@ -193,6 +193,11 @@ impl ProxyRegistry {
                 self.verdicts
                     .put(key, Arc::clone(&error), super::NEGATIVE_TTL);
             }
+            // Whoever is served meanwhile need not wait for the next failure.
+            _ if is_held => {
+                self.verdicts
+                    .put(key, Arc::clone(&error), super::FAILURE_TTL);
+            }
             _ => {}
         }
         error

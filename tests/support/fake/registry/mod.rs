@@ -19,6 +19,7 @@ use tokio::net::TcpListener;
 
 use self::rows::Manners;
 pub(crate) use self::rows::{HeadStyle, Row};
+pub(crate) use self::site::basic;
 use self::site::{Repository, Site, digest};
 use super::Background;
 use super::certificates::Authority;
@@ -187,6 +188,22 @@ impl FakeRegistry {
         held.manifests
             .insert(name.clone(), (media_type.to_owned(), bytes));
         held.tags.insert(tag.to_owned(), name);
+        self
+    }
+
+    /// Puts an image manifest under a tag and any digest.
+    pub(crate) fn manifest_named(
+        mut self,
+        repository: &str,
+        tag: &str,
+        digest: &str,
+        bytes: impl Into<Bytes>,
+    ) -> Self {
+        let held = self.repository(repository);
+        let image = "application/vnd.oci.image.manifest.v1+json".to_owned();
+        held.manifests
+            .insert(digest.to_owned(), (image, bytes.into()));
+        held.tags.insert(tag.to_owned(), digest.to_owned());
         self
     }
 

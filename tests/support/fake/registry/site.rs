@@ -511,7 +511,7 @@ fn error(status: u16, code: &str) -> Answer {
 }
 
 /// As a client writes it.
-pub(super) fn basic(user: &str, password: &str) -> String {
+pub(crate) fn basic(user: &str, password: &str) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let text = format!("{user}:{password}");
     let mut out = String::from("Basic ");

@@ -1,0 +1,431 @@
+//! Order, reserved names, what failures mean, and who answers for a digest.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+
+use bytes::Bytes;
+
+use super::*;
+use crate::http::Body;
+use crate::oci::{Algorithm, Annotations, ManifestType};
+use crate::repository::Content;
+
+/// A registry that says what it is told, and remembers what it was asked.
+#[derive(Debug, Default)]
+struct Fake {
+    label: Arc<str>,
+    /// `name` or `name:tag` or `name@digest` -> bytes.
+    holds: BTreeMap<String, &'static str>,
+    linked: BTreeSet<String>,
+    down: Mutex<Option<ErrorKind>>,
+    asked: Mutex<Vec<String>>,
+}
+
+fn digest(text: &str) -> Digest {
+    Digest::of(Algorithm::Sha256, text.as_bytes())
+}
+
+fn name(text: &str) -> RepoName {
+    RepoName::parse(text).expect(text)
+}
+
+fn reference(text: &str) -> Reference {
+    Reference::parse(text).expect(text)
+}
+
+impl Fake {
+    fn new(label: &str) -> Self {
+        Self {
+            label: label.into(),
+            ..Self::default()
+        }
+    }
+
+    /// Holds a manifest under a tag and its digest, whose blob is called `<text>-blob`.
+    fn tag(mut self, name: &str, tag: &str, text: &'static str) -> Self {
+        self.holds.insert(format!("{name}:{tag}"), text);
+        self.holds.insert(format!("{name}@{}", digest(text)), text);
+        self.holds.insert(name.to_owned(), "");
+        self
+    }
+
+    fn blob(mut self, name: &str, text: &'static str) -> Self {
+        self.holds.insert(format!("{name}@{}", digest(text)), text);
+        self
+    }
+
+    fn linked(mut self, name: &str, text: &str) -> Self {
+        self.linked.insert(format!("{name}@{}", digest(text)));
+        self
+    }
+
+    fn arc(self) -> Arc<Self> {
+        Arc::new(self)
+    }
+
+    fn fail(&self, kind: ErrorKind) {
+        *self.down.lock().expect("no panic") = Some(kind);
+    }
+
+    fn work(&self) {
+        *self.down.lock().expect("no panic") = None;
+    }
+
+    fn asked(&self) -> Vec<String> {
+        std::mem::take(&mut self.asked.lock().expect("no panic"))
+    }
+
+    fn find(&self, key: &str) -> Result<&'static str> {
+        self.asked.lock().expect("no panic").push(key.to_owned());
+        if let Some(kind) = *self.down.lock().expect("no panic") {
+            return Err(Error::new(kind, format!("`{}` is down", self.label)));
+        }
+        let held = self.holds.get(key).copied();
+        held.ok_or_else(|| Error::not_found(format!("`{}` has no `{key}`", self.label)))
+    }
+}
+
+#[async_trait]
+impl RegistryRepository for Fake {
+    fn label(&self) -> &Arc<str> {
+        &self.label
+    }
+
+    async fn manifest(&self, name: &RepoName, reference: &Reference) -> Result<FoundManifest> {
+        let key = match reference {
+            Reference::Tag(tag) => format!("{name}:{tag}"),
+            Reference::Digest(digest) => format!("{name}@{digest}"),
+        };
+        let text = self.find(&key)?;
+        Ok(FoundManifest {
+            digest: digest(text),
+            media_type: ManifestType::Image,
+            bytes: Bytes::from(text),
+            source: Source::of(Origin::Hit),
+        })
+    }
+
+    async fn blob(&self, name: &RepoName, digest: &Digest) -> Result<Artifact> {
+        let text = self.find(&format!("{name}@{digest}"))?;
+        Ok(Artifact {
+            content: Content::Bytes(Bytes::from(text)),
+            origin: Origin::Hit,
+            digest: None,
+            warning: None,
+        })
+    }
+
+    async fn tags(&self, name: &RepoName) -> Result<Listed<Tag>> {
+        self.find(name.as_str())?;
+        let prefix = format!("{name}:");
+        let tags = self
+            .holds
+            .keys()
+            .filter_map(|key| key.strip_prefix(&prefix));
+        Ok(Listed {
+            items: tags.map(|tag| Tag::parse(tag).expect("a tag")).collect(),
+            source: Source::of(Origin::Hit),
+        })
+    }
+
+    async fn referrers(&self, name: &RepoName, subject: &Digest) -> Result<Listed<Descriptor>> {
+        let found = match self.find(&format!("{name}<{subject}")) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            found => found.ok(),
+        };
+        let descriptor = |text: &str| Descriptor {
+            // Who said it.
+            media_type: self.label.clone(),
+            digest: digest(text),
+            size: 1,
+            artifact_type: None,
+            annotations: Annotations::default(),
+            platform: None,
+        };
+        Ok(Listed {
+            items: found.into_iter().map(descriptor).collect(),
+            source: Source::of(Origin::Hit),
+        })
+    }
+
+    async fn catalog(&self) -> Result<Vec<RepoName>> {
+        let names = self
+            .holds
+            .keys()
+            .filter(|key| !key.contains([':', '@', '<']));
+        Ok(names.map(|text| name(text)).collect())
+    }
+
+    fn links(&self, name: &RepoName, digest: &Digest) -> bool {
+        self.linked.contains(&format!("{name}@{digest}"))
+    }
+}
+
+#[async_trait]
+impl ReservesNames for Fake {
+    async fn has(&self, name: &RepoName) -> Result<bool> {
+        match self.find(name.as_str()) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn group(hosted: Option<&Arc<Fake>>, members: &[&Arc<Fake>]) -> RegistryGroup {
+    let hosted = hosted.map(|hosted| hosted.clone() as Arc<dyn ReservesNames>);
+    let members = members
+        .iter()
+        .map(|&one| one.clone() as Arc<dyn RegistryRepository>);
+    RegistryGroup::new("acme".into(), hosted, members.collect())
+}
+
+async fn pull(group: &RegistryGroup, repository: &str, what: &str) -> Result<String> {
+    let found = group.manifest(&name(repository), &reference(what)).await?;
+    Ok(String::from_utf8(found.bytes.to_vec()).expect("text"))
+}
+
+async fn fetch(group: &RegistryGroup, repository: &str, text: &str) -> Result<String> {
+    let artifact = group.blob(&name(repository), &digest(text)).await?;
+    match artifact.body(0..u64::MAX).await? {
+        Body::Bytes(bytes) => Ok(String::from_utf8(bytes.to_vec()).expect("text")),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn what_is_hosted_comes_first_and_reserves_its_name() {
+    let hosted = Fake::new("hosted").tag("app", "1", "ours").arc();
+    let evil = Fake::new("hub")
+        .tag("app", "1", "theirs")
+        .tag("app", "2", "newer")
+        .arc();
+    let group = group(Some(&hosted), &[&evil]);
+    assert_eq!(pull(&group, "app", "1").await.expect("ours"), "ours");
+    let absent = pull(&group, "app", "2").await.expect_err("reserved");
+    assert_eq!(absent.kind(), ErrorKind::NotFound);
+    let by_digest = digest("newer").to_string();
+    assert!(pull(&group, "app", &by_digest).await.is_err());
+    assert!(fetch(&group, "app", "newer").await.is_err());
+    let tags = group.tags(&name("app")).await.expect("a list");
+    assert_eq!(tags.items.len(), 1);
+    let subject = digest("ours");
+    let referrers = group
+        .referrers(&name("app"), &subject)
+        .await
+        .expect("a list");
+    assert!(referrers.items.is_empty());
+    assert_eq!(
+        evil.asked(),
+        [""; 0],
+        "nobody else is asked for a hosted name"
+    );
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_say_hands_no_name_to_others() {
+    let hosted = Fake::new("hosted").tag("app", "1", "ours").arc();
+    let evil = Fake::new("hub").tag("app", "1", "theirs").arc();
+    let group = group(Some(&hosted), &[&evil]);
+    hosted.fail(ErrorKind::Internal);
+    for what in ["1", &digest("theirs").to_string()] {
+        let error = pull(&group, "app", what).await.expect_err("unknown");
+        assert_eq!(error.kind(), ErrorKind::Internal);
+    }
+    assert!(fetch(&group, "app", "theirs").await.is_err());
+    assert!(group.tags(&name("app")).await.is_err());
+    assert!(group.referrers(&name("app"), &digest("x")).await.is_err());
+    assert_eq!(evil.asked(), [""; 0]);
+}
+
+#[tokio::test]
+async fn the_first_member_that_has_a_tag_answers() {
+    let first = Fake::new("first").tag("a", "1", "one").arc();
+    let second = Fake::new("second")
+        .tag("a", "1", "other")
+        .tag("a", "2", "two")
+        .arc();
+    let group = group(None, &[&first, &second]);
+    assert_eq!(pull(&group, "a", "1").await.expect("found"), "one");
+    assert_eq!(second.asked(), [""; 0]);
+    assert_eq!(pull(&group, "a", "2").await.expect("found"), "two");
+    let error = pull(&group, "a", "3").await.expect_err("nowhere");
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    // One name, one source: no union.
+    let tags = group.tags(&name("a")).await.expect("a list").items;
+    assert_eq!(tags.iter().map(Tag::as_str).collect::<Vec<_>>(), ["1"]);
+    assert!(group.tags(&name("b")).await.is_err());
+}
+
+#[tokio::test]
+async fn absence_needs_every_member() {
+    let first = Fake::new("first").arc();
+    let second = Fake::new("second").tag("a", "1", "one").arc();
+    let group = group(None, &[&first, &second]);
+    for (kind, seen) in [
+        (
+            ErrorKind::UpstreamUnavailable,
+            ErrorKind::UpstreamUnavailable,
+        ),
+        (ErrorKind::RateLimited, ErrorKind::RateLimited),
+        (
+            ErrorKind::UpstreamUnauthorized,
+            ErrorKind::UpstreamUnauthorized,
+        ),
+        (ErrorKind::UpstreamDenied, ErrorKind::UpstreamDenied),
+    ] {
+        first.fail(kind);
+        // Somebody else has it.
+        assert_eq!(pull(&group, "a", "1").await.expect("found"), "one");
+        assert_eq!(fetch(&group, "a", "one").await.expect("found"), "one");
+        // Nobody else has it.
+        let error = pull(&group, "b", "1").await.expect_err("unknown");
+        assert_eq!(error.kind(), seen);
+        let error = fetch(&group, "b", "x").await.expect_err("unknown");
+        assert_eq!(error.kind(), seen);
+        let error = group.tags(&name("b")).await.expect_err("unknown");
+        assert_eq!(error.kind(), seen);
+    }
+    first.work();
+    let error = pull(&group, "b", "1").await.expect_err("absent");
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn a_tag_does_not_become_another_members_while_its_own_is_away() {
+    let first = Fake::new("first").tag("a", "1", "one").arc();
+    let second = Fake::new("second").tag("a", "1", "other").arc();
+    let group = group(None, &[&first, &second]);
+    assert_eq!(pull(&group, "a", "1").await.expect("found"), "one");
+    first.fail(ErrorKind::UpstreamUnavailable);
+    let error = pull(&group, "a", "1").await.expect_err("unknown");
+    assert_eq!(error.kind(), ErrorKind::UpstreamUnavailable);
+    assert!(group.tags(&name("a")).await.is_err());
+    assert_eq!(second.asked(), [""; 0]);
+    // What it says is another matter: the tag is gone there.
+    first.fail(ErrorKind::NotFound);
+    assert_eq!(pull(&group, "a", "1").await.expect("found"), "other");
+    // And the first one's word counts again when it has it.
+    first.work();
+    assert_eq!(pull(&group, "a", "1").await.expect("found"), "one");
+}
+
+#[tokio::test]
+async fn digests_are_asked_for_where_they_are_known_to_be() {
+    let first = Fake::new("first")
+        .tag("a", "1", "one")
+        .blob("a", "layer")
+        .arc();
+    let second = Fake::new("second")
+        .tag("a", "2", "two")
+        .blob("a", "layer")
+        .linked("a", "layer")
+        .arc();
+    let group = group(None, &[&first, &second]);
+    assert_eq!(fetch(&group, "a", "layer").await.expect("found"), "layer");
+    assert_eq!(first.asked(), [""; 0], "the second one has a link");
+    second.asked();
+    // The member that answered for the repository comes next.
+    pull(&group, "a", "2").await.expect("found");
+    first.asked();
+    let two = digest("two").to_string();
+    assert_eq!(pull(&group, "a", &two).await.expect("found"), "two");
+    assert_eq!(first.asked(), [""; 0]);
+    // But everybody is asked before it is absent.
+    let one = digest("one").to_string();
+    assert_eq!(pull(&group, "a", &one).await.expect("found"), "one");
+    assert!(
+        group.links(&name("a"), &digest("layer")) && !group.links(&name("b"), &digest("layer"))
+    );
+}
+
+#[tokio::test]
+async fn referrers_are_those_of_the_member_that_has_the_manifest() {
+    let mut first = Fake::new("first").tag("a", "1", "one");
+    first
+        .holds
+        .insert(format!("a<{}", digest("one")), "signature");
+    let mut second = Fake::new("second").tag("b", "1", "bee");
+    second
+        .holds
+        .insert(format!("a<{}", digest("one")), "forged");
+    second
+        .holds
+        .insert(format!("b<{}", digest("bee")), "signature");
+    let (first, second) = (first.arc(), second.arc());
+    let group = group(None, &[&first, &second]);
+    let by = async |repository: &str, subject: &str| {
+        let list = group.referrers(&name(repository), &digest(subject)).await?;
+        Ok::<_, Error>(
+            list.items
+                .iter()
+                .map(|one| one.media_type.to_string())
+                .collect::<Vec<_>>(),
+        )
+    };
+    assert_eq!(by("a", "one").await.expect("a list"), ["first"]);
+    assert_eq!(by("b", "bee").await.expect("a list"), ["second"]);
+    assert_eq!(by("c", "x").await.expect("a list"), [""; 0]);
+    pull(&group, "a", "1").await.expect("found");
+    first.fail(ErrorKind::UpstreamUnavailable);
+    assert!(by("a", "one").await.is_err(), "nobody else's count");
+    assert!(
+        by("c", "x").await.is_err(),
+        "an empty list would say that there are none"
+    );
+}
+
+#[tokio::test]
+async fn the_catalog_is_everybodys() {
+    let hosted = Fake::new("hosted").tag("b", "1", "x").arc();
+    let member = Fake::new("hub").tag("a", "1", "x").tag("b", "1", "y").arc();
+    let names = group(Some(&hosted), &[&member])
+        .catalog()
+        .await
+        .expect("names");
+    assert_eq!(names, [name("a"), name("b")]);
+}
+
+#[tokio::test]
+async fn a_view_keeps_repositories_out_for_every_question() {
+    use super::super::NameRules;
+    use super::super::view::{RegistryView, docker_library};
+
+    let inner = Fake::new("hub")
+        .tag("library/nginx", "1", "x")
+        .tag("nginx", "1", "x")
+        .tag("acme/app", "1", "x")
+        .linked("acme/app", "x")
+        .arc();
+    let rules = NameRules::new(&["nginx".into()], &[]).expect("patterns");
+    let view = RegistryView::build(inner.clone(), rules, docker_library);
+    let digest = digest("x");
+    for (repository, let_in) in [
+        ("library/nginx", true),
+        ("nginx", true),
+        ("acme/app", false),
+    ] {
+        let name = name(repository);
+        assert_eq!(
+            view.manifest(&name, &reference("1")).await.is_ok(),
+            let_in,
+            "{name}"
+        );
+        assert_eq!(view.blob(&name, &digest).await.is_ok(), let_in, "{name}");
+        assert_eq!(view.tags(&name).await.is_ok(), let_in, "{name}");
+        assert!(
+            view.referrers(&name, &digest)
+                .await
+                .expect("never absent")
+                .items
+                .is_empty()
+        );
+    }
+    assert!(!view.links(&name("acme/app"), &digest) && inner.links(&name("acme/app"), &digest));
+    let asked = inner.asked();
+    assert!(
+        !asked.iter().any(|key| key.starts_with("acme")),
+        "{asked:?}"
+    );
+    assert_eq!(view.catalog().await.expect("names").len(), 2);
+}
