@@ -7,6 +7,7 @@ import random
 import select
 import socket
 import statistics
+import threading
 import time
 
 import data
@@ -186,3 +187,49 @@ def read_many(port, path, count, seconds):
                 waiting.unregister(number)
                 active -= 1
     return answers, time.perf_counter() - began, firsts
+
+
+class Link:
+    """A line to a server on this machine that carries so many bytes a second, all connections together."""
+
+    def __init__(self, server, rate):
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        self.port = self.listener.getsockname()[1]
+        self.process = multiprocessing.Process(target=carry, args=(self.listener, server, rate), daemon=True)
+        self.process.start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.join()
+        self.listener.close()
+
+
+def carry(listener, server, rate):
+    """Joins every connection to one of its own to the server; what comes back waits for its turn on the line."""
+    line = {"lock": threading.Lock(), "free": time.perf_counter()}
+
+    def turn(count):
+        with line["lock"]:
+            line["free"] = max(line["free"], time.perf_counter()) + count / rate
+            return line["free"] - time.perf_counter()
+
+    def forward(source, target, slow):
+        try:
+            while piece := source.recv(TAKEN // 8):
+                if slow:
+                    time.sleep(max(turn(len(piece)), 0))
+                target.sendall(piece)
+            target.shutdown(socket.SHUT_WR)
+        except OSError:
+            # One side has gone; the other one is told.
+            for end in (source, target):
+                end.close()
+
+    while True:
+        client, _ = listener.accept()
+        there = socket.create_connection(("127.0.0.1", server))
+        for arguments in ((client, there, False), (there, client, True)):
+            threading.Thread(target=forward, args=arguments, daemon=True).start()

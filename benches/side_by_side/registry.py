@@ -9,6 +9,7 @@ The upstream of those that pull through is nginx with the files of a registry.
 """
 
 import argparse
+import contextlib
 import hashlib
 import http.client
 import json
@@ -21,13 +22,15 @@ import tempfile
 import time
 
 import data
-from load import readers
+from load import Link, readers
 from servers import Chartgate, Distribution, StaticRegistry, Zot, request, wrk
 
 MB = 1_000_000
 MIB = 1 << 20
 KIND = "application/vnd.oci.image.manifest.v1+json"
 REPO = "library/app"
+# Bytes a second, as of a line of 2 Gbit/s.
+LINE = 250_000_000
 # distribution hides manifests of kinds that are not asked for.
 ACCEPT = {"Accept": KIND}
 
@@ -206,20 +209,28 @@ def warm_rows(options, how, image, servers, names):
 
 
 def cold(options, folder):
-    """Many clients that want the same 200 MiB, which nobody holds yet."""
+    """Many clients that want the same 200 MiB, which nobody holds yet: the upstream on this machine, and behind a line."""
+    yield cold_row(options, folder / "near", "upstream on the same machine", options.rounds, None)
+    yield cold_row(options, folder / "far", f"upstream behind {LINE / 1e6:.0f} MB/s", 1, LINE)
+
+
+def cold_row(options, folder, where, rounds, line):
+    """One row: every round has a blob and servers of its own."""
     cells, rates = {}, {}
     for who in ("distribution",) if options.rivals_only else ("distribution", "chartgate"):
         samples = []
-        for number in range(options.rounds):
+        for number in range(rounds):
             image = Image(200 * MIB, f"cold {who} {number}")
             place = folder / f"{who}-{number}"
             image.lay(place / "site")
-            with StaticRegistry(place / "upstream", place / "site", KIND) as upstream:
-                server = Distribution(place, upstream.port) if who == "distribution" else options.gateway(place, upstream.port)
-                with server:
-                    name = REPO if who == "distribution" else f"t/up/{REPO}"
-                    expect(200, request(server.port, "GET", f"/v2/{name}/manifests/{image.digest}", headers=ACCEPT))
-                    samples.append(crowd(options, upstream, server, name, image))
+            with contextlib.ExitStack() as stack:
+                upstream = stack.enter_context(StaticRegistry(place / "upstream", place / "site", KIND))
+                port = stack.enter_context(Link(upstream.port, line)).port if line else upstream.port
+                server = Distribution(place, port) if who == "distribution" else options.gateway(place, port)
+                stack.enter_context(server)
+                name = REPO if who == "distribution" else f"t/up/{REPO}"
+                expect(200, request(server.port, "GET", f"/v2/{name}/manifests/{image.digest}", headers=ACCEPT))
+                samples.append(crowd(options, upstream, server, name, image))
             shutil.rmtree(place, ignore_errors=True)
         seconds, first, last, before, peak, gets = (statistics.median(column) for column in zip(*samples))
         rates[who] = options.clients * 200 * MIB / seconds
@@ -227,7 +238,7 @@ def cold(options, folder):
             f"{rates[who] / 1e6:,.0f} MB/s, {seconds:.1f} s, {gets:.0f} upstream GETs, first byte after {first * 1000:.0f} ms"
             f" (the last client's {last * 1000:.0f} ms), memory {before / MB:.0f} to {peak / MB:.0f} MB"
         )
-    yield row(f"{options.clients} cold clients of one 200 MiB blob", "5x, one GET, memory flat", cells, rates, more)
+    return row(f"{options.clients} cold clients of one 200 MiB blob, {where}", "5x, one GET, memory flat", cells, rates, more)
 
 
 def crowd(options, upstream, server, name, image):
