@@ -9,6 +9,7 @@ The upstream of those that pull through is nginx with the files of a registry.
 """
 
 import argparse
+import contextlib
 import hashlib
 import http.client
 import json
@@ -16,18 +17,20 @@ import os
 import pathlib
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 
 import data
+from load import Link, readers
 from servers import Chartgate, Distribution, StaticRegistry, Zot, request, wrk
 
 MB = 1_000_000
 MIB = 1 << 20
 KIND = "application/vnd.oci.image.manifest.v1+json"
 REPO = "library/app"
+# Bytes a second, as of a line of 2 Gbit/s.
+LINE = 250_000_000
 # distribution hides manifests of kinds that are not asked for.
 ACCEPT = {"Accept": KIND}
 
@@ -131,8 +134,7 @@ class Options:
         """Answers per second on 16 connections. wrk reads 8 KiB at once: on long bodies it would measure itself."""
         if not long:
             return wrk(port, path, self.seconds, [f"Accept: {KIND}"])
-        command = [self.load, "for", str(self.seconds), f"127.0.0.1:{port}", path, "16"]
-        return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        return readers(port, path, 16, self.seconds)[0]
 
 
 def main():
@@ -149,9 +151,6 @@ def main():
     options.program = options.program.resolve()
     keep = target / "bench"
     keep.mkdir(parents=True, exist_ok=True)
-    options.load = keep / "clients"
-    source = data.HERE.with_name("clients.rs")
-    subprocess.run(["rustc", "--edition", "2024", "-O", "-o", options.load, source], check=True)
     print(f"{os.cpu_count()} processors{'' if options.has_zot else ', no zot'}\n")
     print("| figure | must reach | chartgate | distribution | zot | ratio |\n| --- | --- | --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory(prefix="chartgate-bench-", dir=keep) as folder:
@@ -210,44 +209,48 @@ def warm_rows(options, how, image, servers, names):
 
 
 def cold(options, folder):
-    """Many clients that want the same 200 MiB, which nobody holds yet."""
+    """Many clients that want the same 200 MiB, which nobody holds yet: the upstream on this machine, and behind a line."""
+    yield cold_row(options, folder / "near", "upstream on the same machine", options.rounds, None)
+    yield cold_row(options, folder / "far", f"upstream behind {LINE / 1e6:.0f} MB/s", 1, LINE)
+
+
+def cold_row(options, folder, where, rounds, line):
+    """One row: every round has a blob and servers of its own."""
     cells, rates = {}, {}
     for who in ("distribution",) if options.rivals_only else ("distribution", "chartgate"):
         samples = []
-        for number in range(options.rounds):
+        for number in range(rounds):
             image = Image(200 * MIB, f"cold {who} {number}")
             place = folder / f"{who}-{number}"
             image.lay(place / "site")
-            with StaticRegistry(place / "upstream", place / "site", KIND) as upstream:
-                server = Distribution(place, upstream.port) if who == "distribution" else options.gateway(place, upstream.port)
-                with server:
-                    name = REPO if who == "distribution" else f"t/up/{REPO}"
-                    expect(200, request(server.port, "GET", f"/v2/{name}/manifests/{image.digest}", headers=ACCEPT))
-                    samples.append(crowd(options, place, server, name, image))
-                    gets = upstream.asked("GET", f"/v2/{REPO}/blobs/{image.layer_digest}")
+            with contextlib.ExitStack() as stack:
+                upstream = stack.enter_context(StaticRegistry(place / "upstream", place / "site", KIND))
+                port = stack.enter_context(Link(upstream.port, line)).port if line else upstream.port
+                server = Distribution(place, port) if who == "distribution" else options.gateway(place, port)
+                stack.enter_context(server)
+                name = REPO if who == "distribution" else f"t/up/{REPO}"
+                expect(200, request(server.port, "GET", f"/v2/{name}/manifests/{image.digest}", headers=ACCEPT))
+                samples.append(crowd(options, upstream, server, name, image))
             shutil.rmtree(place, ignore_errors=True)
-        seconds, first, last, before, peak = (statistics.median(column) for column in zip(*samples))
+        seconds, first, last, before, peak, gets = (statistics.median(column) for column in zip(*samples))
         rates[who] = options.clients * 200 * MIB / seconds
         cells[who] = (
-            f"{rates[who] / 1e6:,.0f} MB/s, {seconds:.1f} s, {gets} upstream GETs, first byte after {first * 1000:.0f} ms"
+            f"{rates[who] / 1e6:,.0f} MB/s, {seconds:.1f} s, {gets:.0f} upstream GETs, first byte after {first * 1000:.0f} ms"
             f" (the last client's {last * 1000:.0f} ms), memory {before / MB:.0f} to {peak / MB:.0f} MB"
         )
-    yield row(f"{options.clients} cold clients of one 200 MiB blob", "5x, one GET, memory flat", cells, rates, more)
+    return row(f"{options.clients} cold clients of one 200 MiB blob, {where}", "5x, one GET, memory flat", cells, rates, more)
 
 
-def crowd(options, place, server, name, image):
-    """One run: seconds, to the first byte in the median and at worst, resident bytes before and at most."""
+def crowd(options, upstream, server, name, image):
+    """One run: seconds, to the first byte in the median and at worst, resident bytes before and at most, upstream GETs."""
     before = server.memory()
     path = f"/v2/{name}/blobs/{image.layer_digest}"
-    got = place / "got"
-    command = [options.load, "once", f"127.0.0.1:{server.port}", path, str(options.clients), got]
-    text = subprocess.run(command, check=True, capture_output=True, text=True)
-    seconds, first, last, failed = map(float, text.stdout.split())
-    if failed:
-        raise SystemExit(f"{failed:.0f} clients failed: {text.stderr[:500]}")
-    if got.read_bytes() != image.layer:
+    _, seconds, first, last = readers(server.port, path, options.clients, 0)
+    peak = server.memory("VmHWM")
+    gets = upstream.asked("GET", f"/v2/{REPO}/blobs/{image.layer_digest}")
+    if digest(request(server.port, "GET", path)[2]) != image.layer_digest:
         raise SystemExit("what came is not what the upstream has")
-    return seconds, first, last, before, server.memory("VmHWM")
+    return seconds, first, last, before, peak, gets
 
 
 def first_byte(options, folder):

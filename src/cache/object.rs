@@ -68,7 +68,7 @@ impl Object {
             Data::Held(Held::Bytes(bytes)) => Ok(Body::Bytes(
                 bytes.slice(range.start as usize..range.end as usize),
             )),
-            Data::Held(Held::File(file, length)) => match self.from_memory(file, *length).await {
+            Data::Held(Held::File(file, length)) => match self.in_memory(file, *length).await {
                 Some(bytes) => Ok(Body::Bytes(
                     bytes.slice(range.start as usize..range.end as usize),
                 )),
@@ -89,7 +89,7 @@ impl Object {
         }
     }
 
-    async fn from_memory(&self, file: &Arc<File>, length: u64) -> Option<Bytes> {
+    async fn in_memory(&self, file: &Arc<File>, length: u64) -> Option<Bytes> {
         let (Some(memory), Some(digest)) = (&self.memory, &self.digest) else {
             return None;
         };
