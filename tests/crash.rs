@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use crate::support::corpus::sha256;
 use crate::support::fake::{FakeChart, FakeHelm, Fault, Target, package};
 use crate::support::gateway::Gateway;
 use crate::support::http::Call;
-use crate::support::{files_below, pause};
+use crate::support::{files_below, pause, until};
 
 /// Processes that are killed in each test.
 const ROUNDS: u64 = 8;
@@ -47,14 +47,19 @@ fn an_upload_that_was_answered_survives_and_a_half_one_never_shows() {
                     .collect()
             })
             .collect();
-        let delay = Duration::from_millis(15 + random.below(350));
+        // By answers and not by time: a busy machine gives few in any time.
+        let wanted = 4 + random.below(24);
+        let delay = Duration::from_millis(random.below(15));
         let address = gateway.http;
-        let ended = AtomicBool::new(false);
+        let (ended, answered) = (AtomicBool::new(false), AtomicU64::new(0));
         let results: Vec<Vec<(String, Known)>> = std::thread::scope(|scope| {
             let writers: Vec<_> = batches
                 .iter()
-                .map(|batch| scope.spawn(|| write_until(&ended, address, batch)))
+                .map(|batch| scope.spawn(|| write_until(&ended, &answered, address, batch)))
                 .collect();
+            until("answers to uploads", Duration::from_secs(60), || {
+                (answered.load(Ordering::Relaxed) >= wanted).then_some(())
+            });
             pause(delay);
             gateway.kill();
             ended.store(true, Ordering::Relaxed);
@@ -97,6 +102,7 @@ fn upload(random: &mut Random, round: u64, writer: u64, number: u64) -> (String,
 /// Uploads one after the other, deleting every seventh again, until the process is gone.
 fn write_until(
     ended: &AtomicBool,
+    answered: &AtomicU64,
     address: SocketAddr,
     batch: &[(String, Bytes)],
 ) -> Vec<(String, Known)> {
@@ -113,6 +119,7 @@ fn write_until(
                 break;
             }
         }
+        answered.fetch_add(1, Ordering::Relaxed);
         if number % 7 != 6 {
             known.push((file.clone(), Known::Saved));
             continue;

@@ -83,7 +83,7 @@ mod tests {
             verdicts.put(&n.to_string(), error.clone(), Duration::from_secs(30));
             assert!(verdicts.lock().len() <= LIMIT);
         }
-        verdicts.put("b/1", error.clone(), Duration::from_secs(30));
+        verdicts.put("b/1", error, Duration::from_secs(30));
         verdicts.forget_below("b/");
         assert!(verdicts.get("b/1").is_none());
     }
