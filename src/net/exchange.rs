@@ -34,6 +34,8 @@ pub struct Exchange {
     pub retry: bool,
     /// How many redirects are followed; 0: none, the redirect is the answer.
     pub max_redirects: usize,
+    /// What messages call the thing that is asked for; default: the last part of the path.
+    pub object: String,
 }
 
 impl Exchange {
@@ -41,6 +43,7 @@ impl Exchange {
     pub fn new(method: Method, url: Url) -> Self {
         Self {
             method,
+            object: fault::object(&url),
             url,
             headers: HeaderMap::new(),
             authorization: None,
@@ -106,12 +109,12 @@ impl Client {
     ///
     /// Errors: no answer, or a redirect that may not be followed. Dropping the future or the answer closes the transfer.
     pub async fn exchange(&self, exchange: &Exchange) -> Result<Response> {
-        let object = fault::object(&exchange.url);
+        let object = &exchange.object;
         // An answer that may pass is a failure to try again, and an answer when there is no next try.
         let last = Mutex::new(None);
         let outcome = self.persist(exchange.retry, || {
             last.lock().unwrap_or_else(PoisonError::into_inner).take();
-            self.once(exchange, &object, &last)
+            self.once(exchange, object, &last)
         });
         let outcome = outcome.await;
         match last.into_inner().unwrap_or_else(PoisonError::into_inner) {

@@ -30,7 +30,7 @@ pub enum Lane {
 impl Lane {
     fn as_str(self) -> &'static str {
         match self {
-            Self::Heads => "questions for digests",
+            Self::Heads => "digests of tags",
             Self::Manifests => "manifests",
             Self::Blobs => "blobs",
             Self::Lists => "lists",

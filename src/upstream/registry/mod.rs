@@ -245,6 +245,7 @@ impl Registry {
             headers: question.headers.clone(),
             authorization: pass.map(|pass| pass.header.clone()),
             max_redirects: question.max_redirects,
+            object: question.object().to_string(),
             ..Exchange::new(question.method.clone(), question.url.clone())
         };
         let outcome = self.client.exchange(&exchange).await;
