@@ -83,15 +83,14 @@ async fn give_token(gateway: &Gateway, request: &Request, body: &mut dyn Request
     };
     let _ = request.account.set(account);
     let host = request.host.as_deref();
-    // A token is no permission: what it allows is decided where it is used. Pulling is never kept to what a token was made for, and
-    // what needs a prefix or a namespace to be found cannot be found here.
-    let permits = |identity: &Identity, name: &str, action: Action| match gateway
-        .locate("", name, None, host)
-    {
-        Ok(located) if action != Action::Pull => {
-            located.member.is_none() && gateway.permits(&located.tenant, identity, action)
-        }
-        _ => gateway.permits_somewhere(identity, action),
+    // A token is no permission: what it allows is decided again where it is used. Pulling is never kept to what a token was made
+    // for, and one name is another repository below a prefix or with a namespace, of which nothing is said here. What nobody may
+    // do anywhere is left out.
+    let permits = |identity: &Identity, name: &str, action: Action| {
+        let here = || gateway.locate("", name, None, host);
+        let is_permitted = |tenant: &str| gateway.permits(tenant, identity, action);
+        gateway.permits_somewhere(identity, action)
+            || here().is_ok_and(|located| is_permitted(&located.tenant))
     };
     let now = gateway.shared().clock.now();
     token::answer(gateway.authenticator(), request, body, now, &permits).await
