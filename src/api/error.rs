@@ -3,7 +3,7 @@
 use super::Route;
 use crate::error::{Error, ErrorKind};
 use crate::http::{Response, StatusCode, header};
-use crate::oci::error::{About, envelope, wire};
+use crate::oci::error::{About, answer, wire};
 
 /// How errors look on a route.
 #[derive(Clone, Copy, Debug)]
@@ -37,8 +37,7 @@ pub(super) fn render(
         Dialect::Registry(about) => {
             let code;
             (status, code) = wire(error.kind(), about);
-            Response::new(status, envelope(code, message))
-                .with_header(header::CONTENT_TYPE, "application/json")
+            answer(status, code, message)
         }
         Dialect::Plain => Response::text(status, message),
         Dialect::Strict(_) if status == StatusCode::PAYLOAD_TOO_LARGE => {

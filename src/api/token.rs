@@ -13,7 +13,7 @@ use crate::config::Action;
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{Method, Request, RequestBody, Response, StatusCode, header};
 use crate::oci::Scope;
-use crate::oci::error::{About, Code, envelope, wire};
+use crate::oci::error::{self, About, Code, wire};
 
 /// The longest form; the longest password is a token of somebody else's.
 const MAX_FORM: usize = 128 << 10;
@@ -76,7 +76,11 @@ async fn respond(
         .is_some_and(|grant| grant != "password")
     {
         let message = "only `grant_type=password` is supported; refresh tokens are not given out";
-        return Ok(failure(StatusCode::BAD_REQUEST, Code::Unsupported, message));
+        return Ok(error::answer(
+            StatusCode::BAD_REQUEST,
+            Code::Unsupported,
+            message,
+        ));
     }
     let form = asked.name.as_deref().zip(asked.password.as_deref());
     let login = match authenticator.log_in(request, form).await {
@@ -257,7 +261,7 @@ fn refuse(error: &Error) -> Response {
         ErrorKind::Internal => "internal error; the log has the cause under this request id",
         _ => error.message(),
     };
-    let mut response = failure(status, code, message);
+    let mut response = error::answer(status, code, message);
     if let Some(after) = error.retry_after() {
         let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
         response = response.with_header(header::RETRY_AFTER, seconds.max(1).to_string());
@@ -271,9 +275,4 @@ fn refuse(error: &Error) -> Response {
         ErrorKind::TooLarge => response.with_header(header::CONNECTION, "close"),
         _ => response,
     }
-}
-
-fn failure(status: StatusCode, code: Code, message: &str) -> Response {
-    Response::new(status, envelope(code, message))
-        .with_header(header::CONTENT_TYPE, "application/json")
 }

@@ -279,9 +279,7 @@ impl Leader {
             }
             _ => self.cache.names.held(&request.name, digest),
         }
-        if request.sharing == Sharing::Sharers {
-            self.cache.links.share(&digest);
-        }
+        self.cache.note_sharing(request.sharing, &digest);
         self.promise.source.completed(&digest, length);
     }
 

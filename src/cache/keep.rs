@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Cache;
+use super::links::Mark;
 use super::running::Sharing;
 use super::tier::Tier as _;
 use crate::digest::Digest;
@@ -15,9 +16,7 @@ impl Cache {
     /// When this returns the bytes can be had with [`Cache::get`]; the disk may still be busy with them, which [`Cache::idle`]
     /// waits for. Cancel-safe: what has begun goes on.
     pub async fn keep(self: &Arc<Self>, digest: Digest, bytes: Bytes, sharing: Sharing) {
-        if sharing == Sharing::Sharers {
-            self.links.share(&digest);
-        }
+        self.note_sharing(sharing, &digest);
         self.memory.put(&digest, bytes.clone()).await;
         let in_memory = self.memory.contains(&digest);
         let busy = self.running.busy();
@@ -34,6 +33,15 @@ impl Cache {
         if !in_memory {
             // Fails only when the runtime ends.
             let _ = writing.await;
+        }
+    }
+
+    /// Records for whom bytes are that have come with `sharing`.
+    pub(super) fn note_sharing(&self, sharing: Sharing, digest: &Digest) {
+        match sharing {
+            Sharing::Nobody | Sharing::Everybody => {}
+            Sharing::Sharers => self.links.mark(Mark::Shared, digest),
+            Sharing::Charts => self.links.mark(Mark::Chart, digest),
         }
     }
 }

@@ -68,6 +68,15 @@ pub enum Proof {
     Promised,
 }
 
+/// Who brought the bytes of a digest, where others may have them for no more than its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mark {
+    /// A registry that shares what it has.
+    Shared,
+    /// A chart repository: for other chart repositories.
+    Chart,
+}
+
 /// All links, in memory, with the ledger behind them.
 #[derive(Debug)]
 pub struct Links {
@@ -178,15 +187,15 @@ impl Links {
         self.len() == 0
     }
 
-    /// Whether the bytes with this digest came from somebody who shares what he has.
-    pub(super) fn is_shared(&self, digest: &Digest) -> bool {
-        self.lock().contains_key(&shared(digest))
+    /// Whether the bytes with this digest came from somebody who is marked like this.
+    pub(super) fn is_marked(&self, mark: Mark, digest: &Digest) -> bool {
+        self.lock().contains_key(&mark.id(digest))
     }
 
-    /// Records that the bytes with this digest came from somebody who shares what he has.
+    /// Records that the bytes with this digest came from somebody like this.
     ///
     /// What is not recorded is not shared: a mark that is lost costs a transfer, never a secret.
-    pub(super) fn share(&self, digest: &Digest) {
+    pub(super) fn mark(&self, mark: Mark, digest: &Digest) {
         let row = LinkRow {
             digest: None,
             home: 0,
@@ -194,7 +203,7 @@ impl Links {
             at: self.now(),
             kind: SHARED,
         };
-        self.insert(vec![(shared(digest), row)]);
+        self.insert(vec![(mark.id(digest), row)]);
     }
 
     fn write(&self, links: Vec<(LinkKey, Link)>) {
@@ -331,11 +340,16 @@ fn home(place: Hasher) -> u64 {
     u64::from_le_bytes(bytes)
 }
 
-fn shared(digest: &Digest) -> LinkId {
-    let mut hasher = Hasher::default();
-    hasher.update(b"\0shared\0");
-    hasher.update(digest.as_bytes());
-    first(&hasher.finish())
+impl Mark {
+    fn id(self, digest: &Digest) -> LinkId {
+        let mut hasher = Hasher::default();
+        hasher.update(match self {
+            Self::Shared => b"\0shared\0",
+            Self::Chart => b"\0chart\0",
+        });
+        hasher.update(digest.as_bytes());
+        first(&hasher.finish())
+    }
 }
 
 fn first<const N: usize>(digest: &digest::Digest) -> [u8; N] {
@@ -473,7 +487,7 @@ mod tests {
             world.links.put(&key("a/b", n), held(LinkKind::Blob));
             world.links.put(&key("c/d", n), held(LinkKind::Blob));
         }
-        world.links.share(&Digest::of(b"x"));
+        world.links.mark(Mark::Shared, &Digest::of(b"x"));
         assert!(world.links.forget(&key("c/d", 0)));
         assert!(!world.links.forget(&key("c/d", 0)));
         assert_eq!(world.links.forget_repository("hub", &name("a/b")), 10);
@@ -483,8 +497,9 @@ mod tests {
         assert_eq!(again.get(&key("a/b", 1)), None);
         assert_eq!(again.get(&key("c/d", 0)), None);
         assert_eq!(again.get(&key("c/d", 9)), Some(held(LinkKind::Blob)));
-        assert!(again.is_shared(&Digest::of(b"x")));
-        assert!(!again.is_shared(&Digest::of(b"y")));
+        assert!(again.is_marked(Mark::Shared, &Digest::of(b"x")));
+        assert!(!again.is_marked(Mark::Shared, &Digest::of(b"y")));
+        assert!(!again.is_marked(Mark::Chart, &Digest::of(b"x")));
         again.ledger.close();
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Cache;
 use super::fill::{FillRequest, Promise};
 use super::follow::{Follower, State};
+use super::links::Mark;
 use super::names::{NameRecord, NameState};
 use super::object::{Data, Object, Status};
 use super::running::Sharing;
@@ -55,21 +56,35 @@ impl Cache {
     /// The digests that were promised and whose bytes may be used, whoever brought them.
     fn usable<'a>(&'a self, request: &'a FillRequest) -> impl Iterator<Item = &'a Digest> {
         let promised = request.expect.iter().chain(&request.also_accept);
-        promised.filter(|digest| self.is_usable(digest, request.sharing))
+        promised.filter(|digest| self.is_usable(digest, request))
     }
 
-    fn is_usable(&self, digest: &Digest, sharing: Sharing) -> bool {
-        match sharing {
+    fn is_usable(&self, digest: &Digest, request: &FillRequest) -> bool {
+        match request.sharing {
             Sharing::Nobody => false,
-            Sharing::Sharers => self.links.is_shared(digest),
+            Sharing::Sharers => self.links.is_marked(Mark::Shared, digest),
+            Sharing::Charts => self.is_for_charts(digest) || self.came_as(digest, &request.name),
             Sharing::Everybody => true,
         }
     }
 
-    /// What redis may be asked for.
+    /// Whether the bytes with this digest are for all who share charts.
+    pub(super) fn is_for_charts(&self, digest: &Digest) -> bool {
+        let is_marked = |mark| self.links.is_marked(mark, digest);
+        is_marked(Mark::Chart) || is_marked(Mark::Shared)
+    }
+
+    /// Whether the upstream sent these bytes itself under this name. A mark may be lost, and caches of old have none.
+    fn came_as(&self, digest: &Digest, name: &str) -> bool {
+        let record = self.names.get(name);
+        record.is_some_and(|record| record.state == NameState::Held(*digest))
+    }
+
+    /// What redis may be asked for. Nothing is there of those who share with nobody.
     fn asked_of_redis<'a>(&self, request: &'a FillRequest) -> Option<&'a Digest> {
         let expected = request.expect.as_ref();
-        expected.filter(|digest| self.is_usable(digest, request.sharing))
+        expected
+            .filter(|digest| request.sharing == Sharing::Charts || self.is_usable(digest, request))
     }
 
     /// Whether bytes with another digest than expected were let pass so recently that asking again would gain nothing.
@@ -97,6 +112,7 @@ impl Cache {
         }
         let expected = *self.asked_of_redis(request)?;
         let held = self.get_remote(&expected).await?;
+        self.note_sharing(request.sharing, &expected);
         Some((expected, held))
     }
 

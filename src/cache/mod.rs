@@ -43,6 +43,7 @@ use self::fill::{Leader, Patience, Promise};
 use self::folder::Folder;
 use self::follow::Follower;
 use self::ledger::{Change, Ledger};
+use self::links::Mark;
 pub use self::links::{Link, LinkKey, LinkKind, Links, Proof};
 use self::memory::Memory;
 use self::names::Names;
@@ -177,7 +178,15 @@ impl Cache {
 
     /// As [`Cache::get`], for somebody who knows no more than the digest: only what came with [`Sharing::Sharers`].
     pub async fn get_shared(&self, digest: &Digest) -> Option<Object> {
-        match self.links.is_shared(digest) {
+        match self.links.is_marked(Mark::Shared, digest) {
+            true => self.get(digest).await,
+            false => None,
+        }
+    }
+
+    /// The same for charts: only what came with [`Sharing::Charts`] or [`Sharing::Sharers`].
+    pub async fn get_chart(&self, digest: &Digest) -> Option<Object> {
+        match self.is_for_charts(digest) {
             true => self.get(digest).await,
             false => None,
         }

@@ -153,6 +153,9 @@ pub enum Sharing {
     Nobody,
     /// With others who say the same.
     Sharers,
+    /// With others who say the same, who may also have what [`Sharing::Sharers`] brought. An index names any digest it likes: that
+    /// opens nothing that came with [`Sharing::Nobody`].
+    Charts,
     /// What anybody brought is as good, because the digest itself is from whoever may read the bytes; what comes is not for
     /// [`Sharing::Sharers`].
     Everybody,

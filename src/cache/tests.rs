@@ -305,3 +305,66 @@ async fn short_transfers_and_those_half_done_go_on_though_nobody_reads() {
         tokio::time::resume();
     }
 }
+
+/// Whoever writes an index may name any digest; that shows nobody what came from somebody who shares with nobody.
+#[tokio::test]
+async fn the_digest_of_a_private_blob_opens_nothing_to_charts() {
+    let world = World::new(1 << 30, true).await;
+    let bytes = Bytes::from_static(b"a secret");
+    let fill = async |name: &str, sharing: Sharing| {
+        let source = Arc::new(Source {
+            bytes: bytes.clone(),
+            opens: AtomicUsize::new(0),
+        });
+        let request = FillRequest {
+            name: name.to_owned(),
+            expect: Some(Digest::of(&bytes)),
+            also_accept: Vec::new(),
+            on_mismatch: OnDigestMismatch::Reject,
+            max_length: 1 << 30,
+            negative_ttl: Duration::ZERO,
+            sharing,
+        };
+        let object = world.cache.fill(request, source.clone()).await;
+        assert_eq!(read(&object.expect("filled")).await, bytes);
+        world.cache.idle().await;
+        source.opens.load(Ordering::SeqCst)
+    };
+    let digest = Digest::of(&bytes);
+    assert_eq!(fill("private", Sharing::Nobody).await, 1);
+    assert!(world.cache.holds(&digest));
+    assert!(world.cache.get_chart(&digest).await.is_none());
+    assert_eq!(fill("chart/a", Sharing::Charts).await, 1);
+    // What a chart repository sent itself is for others, and registries learn nothing from that.
+    assert!(world.cache.get_chart(&digest).await.is_some());
+    assert_eq!(fill("chart/b", Sharing::Charts).await, 0);
+    assert!(world.cache.get_shared(&digest).await.is_none());
+    assert_eq!(fill("shared", Sharing::Sharers).await, 1);
+    assert_eq!(fill("stored", Sharing::Everybody).await, 0);
+}
+
+/// A cache of a time without marks still knows what each name is.
+#[tokio::test]
+async fn a_chart_that_came_under_the_same_name_is_not_fetched_again() {
+    let world = World::new(1 << 30, true).await;
+    let (_, bytes, _) = world.fill(1, 1000).await;
+    world.cache.idle().await;
+    let request = |name: &str| FillRequest {
+        name: name.to_owned(),
+        expect: Some(Digest::of(&bytes)),
+        also_accept: Vec::new(),
+        on_mismatch: OnDigestMismatch::Reject,
+        max_length: 1 << 30,
+        negative_ttl: Duration::ZERO,
+        sharing: Sharing::Charts,
+    };
+    for (name, opens) in [("n/1/1000", 0), ("another", 1)] {
+        let source = Arc::new(Source {
+            bytes: bytes.clone(),
+            opens: AtomicUsize::new(0),
+        });
+        let object = world.cache.fill(request(name), source.clone()).await;
+        assert_eq!(read(&object.expect("filled")).await, bytes);
+        assert_eq!(source.opens.load(Ordering::SeqCst), opens, "{name}");
+    }
+}

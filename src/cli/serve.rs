@@ -90,7 +90,7 @@ async fn serve(plan: Plan) -> Result<()> {
 
     let shared = open_shared(&config).await?;
     let bar = Arc::new(bar::Bar::new("reading hosted packages"));
-    let gateway = Gateway::build(config, &shared, None, &shown(&bar)).await?;
+    let gateway = build(config, &shared, None, &shown(&bar)).await?;
     bar.finish();
     tokio::spawn(announce(gateway.clone()));
     let process = Arc::new(Process {
@@ -105,6 +105,20 @@ async fn serve(plan: Plan) -> Result<()> {
     );
     server.run(public, admin, process).await?;
     Ok(())
+}
+
+/// A gateway that serves: uploads in its folder are its own, which commands only look at.
+async fn build(
+    config: Config,
+    shared: &Shared,
+    previous: Option<&Gateway>,
+    progress: &Progress,
+) -> Result<Arc<Gateway>> {
+    let gateway = Gateway::build(config, shared, previous, progress).await?;
+    if let Some(store) = gateway.registry_store() {
+        store.look_after_uploads();
+    }
+    Ok(gateway)
 }
 
 fn shown(bar: &Arc<bar::Bar>) -> Progress {
@@ -258,8 +272,7 @@ impl Process {
                 warn!("a change of `{what}` takes effect at the next start");
             }
         }
-        let gateway =
-            Gateway::build(config, running.shared(), Some(running), &no_progress()).await?;
+        let gateway = build(config, running.shared(), Some(running), &no_progress()).await?;
         // The running one goes on serving while new upstreams are asked for the first time.
         let _ = tokio::time::timeout(FIRST_INDEXES, gateway.settled()).await;
         Ok(gateway)

@@ -1,5 +1,6 @@
 //! The gate and the addresses of registry requests.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use super::{Gateway, Tenant};
 use crate::auth::Identity;
 use crate::config::Action;
 use crate::error::{Error, ErrorKind, Result};
+use crate::names::TenantPath;
 
 impl Gateway {
     /// Cuts a decoded path of scheme B (`/<tenant>/<upstream>/v2/<rest>`, the context path taken away) into its base and what
@@ -78,6 +80,33 @@ impl Gateway {
             let path = tenant.path().as_str();
             tenant.policy().allows(identity, path, action)
         })
+    }
+
+    /// All tenants with something for registry clients from which `identity` may pull: those with a key of their own, and those of
+    /// patterns that somebody uses at this moment or that hold something. In path order. Errors: the store could not say.
+    pub async fn registry_tenants(&self, identity: &Identity) -> Result<Vec<Arc<Tenant>>> {
+        let exact = self.tenants.values().cloned();
+        let mut all: Vec<_> = exact.chain(self.registries.instances()).collect();
+        if let Some(store) = self.registries.store()
+            && self.patterns.iter().next().is_some()
+        {
+            let known: HashSet<TenantPath> = all.iter().map(|one| one.path().clone()).collect();
+            for path in store.tenants().await? {
+                if !known.contains(&path)
+                    && let Some((pattern, path)) = self.patterns.find(path.as_str())
+                    && pattern.blank.registry().is_some()
+                    && self.permits(path.as_str(), identity, Action::Pull)
+                {
+                    all.push(self.registries.instance(pattern, &path, &self.shared));
+                }
+            }
+        }
+        all.retain(|tenant| {
+            let path = tenant.path().as_str();
+            tenant.registry().is_some() && tenant.policy().allows(identity, path, Action::Pull)
+        });
+        all.sort_by(|a, b| a.path().cmp(b.path()));
+        Ok(all)
     }
 
     /// Whether `/v2/` may say at once that no credentials are needed: strangers may pull everything that `host` shows, and

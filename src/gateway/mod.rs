@@ -197,16 +197,6 @@ impl Gateway {
         all
     }
 
-    /// All tenants with something for registry clients: those with a key of their own, and those of patterns that somebody uses
-    /// at this moment. In path order.
-    pub fn registry_tenants(&self) -> Vec<Arc<Tenant>> {
-        let exact = self.tenants.values().cloned();
-        let mut all: Vec<_> = exact.chain(self.registries.instances()).collect();
-        all.retain(|tenant| tenant.registry().is_some());
-        all.sort_by(|a, b| a.path().cmp(b.path()));
-        all
-    }
-
     /// All upstreams in name order.
     pub fn upstreams(&self) -> impl Iterator<Item = &Arc<Proxy>> {
         self.upstreams.values()

@@ -12,6 +12,7 @@ use super::{Gateway, Shared, Tenant};
 use crate::config::{self, Config};
 use crate::error::{Error, ErrorKind, Result};
 use crate::names::{TenantPath, TenantPattern};
+use crate::oci::RepoName;
 use crate::repository::registry::view::{docker_library, one_name};
 use crate::repository::registry::{
     HostedRegistryRepository, NameRules, ProxyRegistry, RegistryGroup, RegistryRepository,
@@ -304,6 +305,15 @@ impl TenantRegistry {
             Some(name) => self.members.by_name.get(name).ok_or_else(|| {
                 Error::not_found(format!("upstream `{name:.120}` is not used here"))
             }),
+        }
+    }
+
+    /// Whether it is certain that there is no repository `name`: nobody but the store could have it, and it has not. Where an
+    /// upstream could, its answers are about what was asked for. Errors: the store could not say.
+    pub async fn lacks(&self, name: &RepoName) -> Result<bool> {
+        match &self.hosted {
+            Some(hosted) if self.members.in_order.is_empty() => Ok(!hosted.store.has(name).await?),
+            _ => Ok(false),
         }
     }
 

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::tags::to_json;
 use crate::error::ErrorKind;
-use crate::http::StatusCode;
+use crate::http::{HeaderName, HeaderValue, Response, StatusCode, header};
 
 /// The codes that clients know (distribution-spec, "Error Codes").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -156,6 +156,20 @@ pub fn envelope(code: Code, message: &str) -> Bytes {
         errors: [One { code, message }],
     })
 }
+
+/// The envelope as an answer.
+pub fn answer(status: StatusCode, code: Code, message: &str) -> Response {
+    const JSON: HeaderValue = HeaderValue::from_static("application/json");
+    Response::new(status, envelope(code, message)).with_header(header::CONTENT_TYPE, JSON)
+}
+
+/// Marks an answer as a registry's: old clients take what lacks this field for none.
+pub fn marked(response: Response) -> Response {
+    const VERSION: HeaderValue = HeaderValue::from_static("registry/2.0");
+    response.with_header(API_VERSION, VERSION)
+}
+
+const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 
 #[cfg(test)]
 mod tests {

@@ -12,6 +12,7 @@ use pingora::protocols::http::ServerSession;
 
 use super::connection::Connection;
 use crate::http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use crate::oci::error::{self, Code};
 
 /// The answer to a head that no handler sees.
 pub(super) type Refusal = Box<Response>;
@@ -43,7 +44,7 @@ pub(super) fn read(session: &ServerSession, connection: &Connection) -> Result<R
         query
     });
     if has_control(&path) {
-        return Err(bad("the path has control characters"));
+        return Err(bad_path(&path, "the path has control characters"));
     }
     Ok(Request {
         method: head.method.clone(),
@@ -177,6 +178,17 @@ fn bad(reason: &str) -> Refusal {
     refuse(StatusCode::BAD_REQUEST, reason)
 }
 
+/// A path that no handler is to see. Clients of registries look for a code.
+fn bad_path(path: &str, reason: &str) -> Refusal {
+    match path.starts_with("/v2/") {
+        true => {
+            let answer = error::answer(StatusCode::BAD_REQUEST, Code::NameInvalid, reason);
+            Box::new(error::marked(answer))
+        }
+        false => bad(reason),
+    }
+}
+
 fn too_large() -> Refusal {
     refuse(
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -242,6 +254,22 @@ mod tests {
         for path in ["/%20", "/%7e", "/100%", "/%", "/%2500"] {
             assert!(!has_control(path), "{path}");
         }
+    }
+
+    #[test]
+    fn clients_of_registries_are_refused_in_their_own_way() {
+        let version = "docker-distribution-api-version";
+        let refused = bad_path("/v2/a%00/tags/list", "no");
+        assert_eq!(refused.status, 400);
+        assert_eq!(refused.headers["content-type"], "application/json");
+        assert_eq!(refused.headers[version], "registry/2.0");
+        let crate::http::Body::Bytes(text) = &refused.body else {
+            panic!("{:?}", refused.body);
+        };
+        let expected = r#"{"errors":[{"code":"NAME_INVALID","message":"no"}]}"#;
+        assert_eq!(&text[..], expected.as_bytes());
+        let refused = bad_path("/charts/%00", "no");
+        assert!(!refused.headers.contains_key(version));
     }
 
     #[test]

@@ -8,12 +8,26 @@ use crate::support::http::Call;
 #[test]
 fn every_error_is_a_registrys() {
     let gateway = hosting();
+    push_image(&gateway, "/v2/acme/app", "v1", b"layer");
     let digest = sha256(b"x");
     for (method, path, status, expected) in [
-        ("GET", "/v2/acme/app/tags/list", 404, "NAME_UNKNOWN"),
+        ("GET", "/v2/acme/none/tags/list", 404, "NAME_UNKNOWN"),
+        ("GET", "/v2/acme/none/manifests/latest", 404, "NAME_UNKNOWN"),
+        (
+            "GET",
+            &format!("/v2/acme/none/manifests/{digest}"),
+            404,
+            "NAME_UNKNOWN",
+        ),
         (
             "GET",
             "/v2/acme/app/manifests/latest",
+            404,
+            "MANIFEST_UNKNOWN",
+        ),
+        (
+            "GET",
+            &format!("/v2/acme/app/manifests/{digest}"),
             404,
             "MANIFEST_UNKNOWN",
         ),
@@ -69,6 +83,12 @@ fn every_error_is_a_registrys() {
         if method == "GET" {
             assert_eq!((head.status, head.body.len()), (status, 0), "{path}");
         }
+    }
+    // Clients look for it in every answer below `/v2/`.
+    for path in ["/v2/token", "/token"] {
+        let token = gateway.get(path);
+        let version = token.header("docker-distribution-api-version");
+        assert_eq!(version, Some("registry/2.0"), "{path}");
     }
     // What is no registry's is not answered by one.
     let chart = gateway.get("/nobody/v2/app/tags/list");

@@ -1,9 +1,10 @@
 use serde_json::json;
 
 use super::{
-    IMAGE, INDEX, assert_error, hosting, image, push_blob, push_image, push_manifest, sha256,
-    sha512,
+    IMAGE, INDEX, assert_error, hosting, image, open_hosting, push_blob, push_image, push_manifest,
+    sha256, sha512,
 };
+use crate::support::gateway::Gateway;
 use crate::support::http::Call;
 
 const REPOSITORY: &str = "/v2/acme/team/app";
@@ -304,4 +305,19 @@ fn the_catalog() {
     );
     let own = gateway.get("/acme/v2/_catalog").expect(200);
     assert_eq!(own.json(), json!({"repositories": ["a/x", "b", "c"]}));
+}
+
+/// Tenants of a pattern are listed by what they hold, whether or not somebody has used them since the start.
+#[test]
+fn the_catalog_knows_tenants_of_patterns() {
+    let mut gateway = Gateway::start(json!({"tenants": {"team/*": open_hosting()}}));
+    for tenant in ["b", "a"] {
+        push_image(&gateway, &format!("/v2/team/{tenant}/app"), "t", b"layer");
+    }
+    // Asking for a name makes no tenant.
+    gateway.get("/v2/team/c/app/tags/list");
+    let all = json!({"repositories": ["team/a/app", "team/b/app"]});
+    assert_eq!(gateway.get("/v2/_catalog").expect(200).json(), all);
+    gateway.restart();
+    assert_eq!(gateway.get("/v2/_catalog").expect(200).json(), all);
 }

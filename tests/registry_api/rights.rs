@@ -241,6 +241,47 @@ fn tokens_say_who_and_rules_say_what() {
     assert_error(&with(&reader, start()), 403, "DENIED");
 }
 
+/// One name is another repository by another address: what a push with a token is told depends on where it goes.
+#[test]
+fn pushes_with_tokens_by_every_address() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let hash = bcrypt::hash("write", 4).expect("a bcrypt hash");
+    std::fs::write(folder.path().join("htpasswd"), format!("ci:{hash}\n")).expect("written");
+    let tenant = |actions: Value| json!({"hosted": {}, "access": {"anonymous": ["pull"], "rules": [{"subjects": ["user:ci"], "actions": actions}]}});
+    let mut team = tenant(json!(["pull", "push"]));
+    team["registries"] = json!(["hub"]);
+    let gateway = Gateway::start_in(
+        folder,
+        json!({
+            "auth": {"users_file": "htpasswd"},
+            "upstreams": {"hub": {"type": "oci", "url": "http://127.0.0.1:1", "allow_private": true, "hosts": ["hub.example"]}},
+            "tenants": {"team": team, "closed": tenant(json!(["pull"]))},
+            "registry": {"default_tenant": "closed"},
+        }),
+    );
+    let push = |name: &str, path: &str, query: &str| {
+        let scope = format!("repository:{name}:pull,push");
+        let token = token(&gateway, &scope, Some(("ci", "write")));
+        let call = post(&format!("{path}/blobs/uploads/{query}"));
+        gateway.send(&call.header("Authorization", &format!("Bearer {token}")))
+    };
+    // The same name belongs to the default tenant where no prefix is, which takes no pushes of his.
+    push("app", "/team/v2/app", "").expect(202);
+    push("team/app", "/v2/team/app", "").expect(202);
+    for (name, path) in [("app", "/v2/app"), ("closed/app", "/v2/closed/app")] {
+        assert_error(&push(name, path, ""), 403, "DENIED");
+    }
+    // He may push, and an upstream takes nothing: another token would not help.
+    for (name, path, query) in [
+        ("team/hub/app", "/v2/team/hub/app", ""),
+        ("hub/app", "/team/v2/hub/app", ""),
+        ("app", "/team/hub/v2/app", ""),
+        ("app", "/team/v2/app", "?ns=hub.example"),
+    ] {
+        assert_error(&push(name, path, query), 405, "UNSUPPORTED");
+    }
+}
+
 /// A session is of whoever began it.
 #[test]
 fn uploads_belong_to_somebody() {

@@ -75,12 +75,8 @@ async fn at(
 /// What all tenants have, in names that start with the tenant.
 async fn everywhere(gateway: &Gateway, identity: &Identity) -> Result<Vec<String>> {
     let mut names = Vec::new();
-    for tenant in gateway.registry_tenants() {
-        let path = tenant.path().as_str();
-        if !tenant.policy().allows(identity, path, Action::Pull) {
-            continue;
-        }
-        names.extend(of_tenant(&tenant, path).await?);
+    for tenant in gateway.registry_tenants(identity).await? {
+        names.extend(of_tenant(&tenant, tenant.path().as_str()).await?);
     }
     Ok(names)
 }

@@ -22,7 +22,7 @@ mod uploads;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use self::respond::{AboutExt as _, Failure, marked};
+use self::respond::{AboutExt as _, Failure};
 use self::route::{Call, RegistryRoute, RegistryRoutes};
 use super::error::{Dialect, render};
 use super::{log_failure, token};
@@ -33,7 +33,7 @@ use crate::gateway::{Gateway, HostedRegistryPart, Located, Selected, Tenant, Ten
 use crate::http::{
     Account, Body, HeaderName, HeaderValue, Request, RequestBody, Response, StatusCode, header,
 };
-use crate::oci::error::About;
+use crate::oci::error::{About, marked};
 use crate::repository::registry::RegistryRepository;
 
 const NAMESPACE: HeaderName = HeaderName::from_static("oci-namespace");
@@ -49,7 +49,7 @@ pub(super) async fn handle(
         return None;
     }
     if token::is_path(&request.path, &config.server.context_path) {
-        return Some(give_token(gateway, request, body).await);
+        return Some(marked(give_token(gateway, request, body).await));
     }
     let route = RegistryRoutes {
         context: &config.server.context_path,
@@ -83,15 +83,14 @@ async fn give_token(gateway: &Gateway, request: &Request, body: &mut dyn Request
     };
     let _ = request.account.set(account);
     let host = request.host.as_deref();
-    // A token is no permission: what it allows is decided where it is used. Pulling is never kept to what a token was made for, and
-    // what needs a prefix or a namespace to be found cannot be found here.
-    let permits = |identity: &Identity, name: &str, action: Action| match gateway
-        .locate("", name, None, host)
-    {
-        Ok(located) if action != Action::Pull => {
-            located.member.is_none() && gateway.permits(&located.tenant, identity, action)
-        }
-        _ => gateway.permits_somewhere(identity, action),
+    // A token is no permission: what it allows is decided again where it is used. Pulling is never kept to what a token was made
+    // for, and one name is another repository below a prefix or with a namespace, of which nothing is said here. What nobody may
+    // do anywhere is left out.
+    let permits = |identity: &Identity, name: &str, action: Action| {
+        let here = || gateway.locate("", name, None, host);
+        let is_permitted = |tenant: &str| gateway.permits(tenant, identity, action);
+        gateway.permits_somewhere(identity, action)
+            || here().is_ok_and(|located| is_permitted(&located.tenant))
     };
     let now = gateway.shared().clock.now();
     token::answer(gateway.authenticator(), request, body, now, &permits).await
@@ -173,9 +172,12 @@ impl Visit<'_> {
         let call = &self.route.call;
         match call {
             Call::ReadManifest(reference) => {
-                manifests::read(self.readable()?, name, reference, request)
-                    .await
-                    .about(About::Manifest)
+                match manifests::read(self.readable()?, name, reference, request).await {
+                    Err(error) if error.kind() == ErrorKind::NotFound => {
+                        Err(Failure::new(self.what_is_absent().await, error))
+                    }
+                    answer => answer.about(About::Manifest),
+                }
             }
             Call::ReadBlob(digest) => blobs::read(self.readable()?, name, digest, request)
                 .await
@@ -227,6 +229,20 @@ impl Visit<'_> {
         let member = self.located.member.as_deref();
         let repository = self.registry()?.repository(member);
         repository.map(AsRef::as_ref).about(About::Repository)
+    }
+
+    /// What a manifest that is not there is a matter of: its repository, where there is none for certain (spec: oci.md §1.2).
+    async fn what_is_absent(&self) -> About {
+        let lacks = match self.tenant.registry() {
+            Some(registry) if self.located.member.is_none() => {
+                registry.lacks(&self.located.name).await.unwrap_or(false)
+            }
+            _ => false,
+        };
+        match lacks {
+            true => About::Repository,
+            false => About::Manifest,
+        }
     }
 
     /// What takes pushes and deletions.

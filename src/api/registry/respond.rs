@@ -7,9 +7,6 @@ use crate::oci::error::About;
 use crate::repository::Origin;
 use crate::repository::registry::Source;
 
-/// On every answer below `/v2/`: old clients take what lacks it for no registry.
-pub(super) const API_VERSION: HeaderName =
-    HeaderName::from_static("docker-distribution-api-version");
 /// The digest of what the answer has or made.
 pub(super) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 /// `X-Cache: hit | miss | stale | hosted` (contract/http.md).
@@ -70,12 +67,6 @@ impl<T> AboutExt<T> for Result<T> {
     fn about(self, about: About) -> Result<T, Failure> {
         self.map_err(|error| Failure::new(about, error))
     }
-}
-
-/// Marks an answer as a registry's.
-pub(super) fn marked(response: Response) -> Response {
-    const VERSION: HeaderValue = HeaderValue::from_static("registry/2.0");
-    response.with_header(API_VERSION, VERSION)
 }
 
 /// Says how the answer came about: `X-Cache`, `Age`, `Warning`.

@@ -26,7 +26,7 @@ impl Proxy {
     /// The archive of an entry: held, or fetched from where the entry says. Never from a URL made of name and version.
     pub(super) async fn fetch_archive(&self, entry: &Arc<Entry>) -> Result<Artifact> {
         if let Some(digest) = &entry.digest
-            && let Some(object) = self.cache.get(digest).await
+            && let Some(object) = self.cache.get_chart(digest).await
         {
             return Ok(artifact(object));
         }
@@ -39,7 +39,7 @@ impl Proxy {
                 on_mismatch: self.config.on_digest_mismatch,
                 max_length: MAX_ARCHIVE,
                 negative_ttl: NEGATIVE_TTL,
-                sharing: Sharing::Everybody,
+                sharing: Sharing::Charts,
             };
             match self.fill(request, entry, url, FileKind::Archive).await {
                 Ok(artifact) => return Ok(artifact),
@@ -78,7 +78,7 @@ impl Proxy {
             on_mismatch: self.config.on_digest_mismatch,
             max_length: MAX_PROVENANCE,
             negative_ttl: NEGATIVE_TTL,
-            sharing: Sharing::Everybody,
+            sharing: Sharing::Charts,
         };
         self.fill(request, entry, url, FileKind::Provenance).await
     }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use super::elsewhere::Elsewhere;
 use super::memory::Memory;
 use super::{FoundManifest, Listed, RegistryRepository, Source};
 use crate::error::{Error, ErrorKind, Result};
@@ -157,6 +158,37 @@ impl RegistryGroup {
         Err(refusals.into_error(|| self.absent(name)))
     }
 
+    /// What is hosted after all: that there is no such repository may be believed for a moment, in which another replica can have
+    /// taken a push. So nobody is told that something is not there before the store was asked for it.
+    async fn else_hosted<'a, T>(
+        &'a self,
+        found: Result<T>,
+        ask: impl FnOnce(&'a dyn ReservesNames) -> Answer<'a, T>,
+    ) -> Result<T> {
+        match (found, &self.hosted) {
+            (Err(error), Some(hosted)) => match ask(&**hosted).await {
+                Err(other) if other.kind() == ErrorKind::NotFound => Err(error),
+                answer => answer,
+            },
+            (found, _) => found,
+        }
+    }
+
+    /// A blob of the member at `position`. Where its bytes are only promised, others that have them stand by.
+    fn or_elsewhere(
+        &self,
+        found: Artifact,
+        position: usize,
+        name: &RepoName,
+        digest: &Digest,
+    ) -> Artifact {
+        let others = self.members.iter().enumerate();
+        let others = others
+            .filter(|(other, member)| *other != position && member.links(name, digest))
+            .map(|(_, member)| Arc::clone(member));
+        Elsewhere::stand_by(found, others.collect(), name, digest)
+    }
+
     fn absent(&self, name: &RepoName) -> Error {
         Error::not_found(format!(
             "repository `{name}` does not exist in `{}`",
@@ -175,30 +207,36 @@ impl RegistryRepository for RegistryGroup {
         if let Some(hosted) = self.reserved(name).await? {
             return hosted.manifest(name, reference).await;
         }
-        match reference {
+        let found = match reference {
             Reference::Tag(tag) => {
                 let key = format!("{name}:{tag}");
                 self.in_order(name, &key, |member| member.manifest(name, reference))
                     .await
             }
             Reference::Digest(digest) => {
-                let (found, position) = self
+                let found = self
                     .anywhere(name, digest, |member| member.manifest(name, reference))
-                    .await?;
-                self.remember(name.as_str(), position);
-                Ok(found)
+                    .await;
+                found.map(|(found, position)| {
+                    self.remember(name.as_str(), position);
+                    found
+                })
             }
-        }
+        };
+        self.else_hosted(found, |hosted| hosted.manifest(name, reference))
+            .await
     }
 
     async fn blob(&self, name: &RepoName, digest: &Digest) -> Result<Artifact> {
         if let Some(hosted) = self.reserved(name).await? {
             return hosted.blob(name, digest).await;
         }
-        let (found, _) = self
+        let found = self
             .anywhere(name, digest, |member| member.blob(name, digest))
-            .await?;
-        Ok(found)
+            .await
+            .map(|(found, position)| self.or_elsewhere(found, position, name, digest));
+        self.else_hosted(found, |hosted| hosted.blob(name, digest))
+            .await
     }
 
     /// The list of the first member that has the repository: a union would name tags whose manifests come from elsewhere.
@@ -206,8 +244,10 @@ impl RegistryRepository for RegistryGroup {
         if let Some(hosted) = self.reserved(name).await? {
             return hosted.tags(name).await;
         }
-        self.in_order(name, name.as_str(), |member| member.tags(name))
-            .await
+        let found = self
+            .in_order(name, name.as_str(), |member| member.tags(name))
+            .await;
+        self.else_hosted(found, |hosted| hosted.tags(name)).await
     }
 
     async fn referrers(&self, name: &RepoName, digest: &Digest) -> Result<Listed<Descriptor>> {

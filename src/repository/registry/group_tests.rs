@@ -1,6 +1,7 @@
 //! Order, reserved names, what failures mean, and who answers for a digest.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Mutex;
 
 use bytes::Bytes;
@@ -8,7 +9,7 @@ use bytes::Bytes;
 use super::*;
 use crate::http::Body;
 use crate::oci::{Algorithm, Annotations, ManifestType};
-use crate::repository::Content;
+use crate::repository::{Content, RemoteContent};
 
 /// A registry that says what it is told, and remembers what it was asked.
 #[derive(Debug, Default)]
@@ -17,6 +18,10 @@ struct Fake {
     /// `name` or `name:tag` or `name@digest` -> bytes.
     holds: BTreeMap<String, &'static str>,
     linked: BTreeSet<String>,
+    /// Whether blobs are promised first, and sent when their bytes are wanted.
+    promises: bool,
+    /// Whether it denies having a repository.
+    is_late: bool,
     down: Mutex<Option<ErrorKind>>,
     asked: Mutex<Vec<String>>,
 }
@@ -85,6 +90,21 @@ impl Fake {
     }
 }
 
+/// A promise that is not kept.
+#[derive(Debug)]
+struct Broken(u64);
+
+#[async_trait]
+impl RemoteContent for Broken {
+    fn length(&self) -> Option<u64> {
+        Some(self.0)
+    }
+
+    async fn body(&self, _: Range<u64>) -> Result<Body> {
+        Err(Error::unavailable("cut"))
+    }
+}
+
 #[async_trait]
 impl RegistryRepository for Fake {
     fn label(&self) -> &Arc<str> {
@@ -107,8 +127,12 @@ impl RegistryRepository for Fake {
 
     async fn blob(&self, name: &RepoName, digest: &Digest) -> Result<Artifact> {
         let text = self.find(&format!("{name}@{digest}"))?;
+        let content = match self.promises {
+            true => Content::Remote(Arc::new(Broken(text.len() as u64))),
+            false => Content::Bytes(Bytes::from(text)),
+        };
         Ok(Artifact {
-            content: Content::Bytes(Bytes::from(text)),
+            content,
             origin: Origin::Hit,
             digest: None,
             warning: None,
@@ -164,6 +188,9 @@ impl RegistryRepository for Fake {
 #[async_trait]
 impl ReservesNames for Fake {
     async fn has(&self, name: &RepoName) -> Result<bool> {
+        if self.is_late {
+            return Ok(false);
+        }
         match self.find(name.as_str()) {
             Ok(_) => Ok(true),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
@@ -236,6 +263,62 @@ async fn a_store_that_cannot_say_hands_no_name_to_others() {
     assert!(group.tags(&name("app")).await.is_err());
     assert!(group.referrers(&name("app"), &digest("x")).await.is_err());
     assert_eq!(evil.asked(), [""; 0]);
+}
+
+/// Another replica took the push a moment ago, and absence is believed for as long.
+#[tokio::test]
+async fn what_was_pushed_just_now_is_not_told_to_be_absent() {
+    let late = Fake {
+        is_late: true,
+        ..Fake::new("hosted").tag("app", "1", "ours")
+    };
+    let hosted = late.blob("app", "layer").arc();
+    let hub = Fake::new("hub").arc();
+    let group = group(Some(&hosted), &[&hub]);
+    let by_digest = digest("ours").to_string();
+    for what in ["1", &by_digest] {
+        assert_eq!(pull(&group, "app", what).await.expect("ours"), "ours");
+    }
+    assert_eq!(fetch(&group, "app", "layer").await.expect("ours"), "layer");
+    let tags = group.tags(&name("app")).await.expect("a list");
+    assert_eq!(tags.items.len(), 1);
+    // Neither has it: the upstream's words.
+    let error = pull(&group, "app", "2").await.expect_err("absent");
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert!(error.message().contains("`hub`"), "{error}");
+    // Nobody can say, then, that it is not there.
+    hosted.fail(ErrorKind::Internal);
+    let error = pull(&group, "app", "1").await.expect_err("unknown");
+    assert_eq!(error.kind(), ErrorKind::Internal);
+}
+
+#[tokio::test]
+async fn a_blob_that_one_member_cannot_send_comes_from_another_that_has_it() {
+    let broken = |text: &'static str| {
+        let fake = Fake {
+            promises: true,
+            ..Fake::new("broken")
+        };
+        fake.blob("a", text).linked("a", text).arc()
+    };
+    let first = broken("one");
+    let second = Fake::new("second")
+        .blob("a", "one")
+        .linked("a", "one")
+        .arc();
+    let third = Fake::new("third").blob("a", "one").arc();
+    let both = group(None, &[&first, &second]);
+    assert_eq!(fetch(&both, "a", "one").await.expect("found"), "one");
+    let artifact = both.blob(&name("a"), &digest("one")).await.expect("a blob");
+    assert_eq!(artifact.length(), Some(3));
+    // Who is not known to have it is not asked for the bytes of another one.
+    let error = fetch(&group(None, &[&first, &third]), "a", "one").await;
+    assert_eq!(error.expect_err("cut").message(), "cut");
+    assert_eq!(third.asked(), [""; 0]);
+    // All fail: the reason of the first.
+    second.fail(ErrorKind::RateLimited);
+    let error = fetch(&both, "a", "one").await.expect_err("cut");
+    assert_eq!(error.kind(), ErrorKind::UpstreamUnavailable);
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 //! Every one answers the same questions ([`RegistryRepository`]); writes exist only on the store itself. A name is the client's,
 //! relative to the part that is asked. Nobody above can tell hosted from proxied content.
 
+mod elsewhere;
 pub mod flight;
 pub mod group;
 pub mod hosted;

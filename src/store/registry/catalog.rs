@@ -1,8 +1,22 @@
-//! The repositories of a tenant.
+//! What there is: tenants, and the repositories of a tenant.
 
-use super::{HostedRegistry, layout};
+use super::{HostedRegistry, RegistryStore, layout};
 use crate::error::Result;
+use crate::names::TenantPath;
 use crate::oci::RepoName;
+
+impl RegistryStore {
+    /// All tenants that may have repositories, sorted; those with paths of more than 200 bytes are left out. One listing.
+    pub async fn tenants(&self) -> Result<Vec<TenantPath>> {
+        let objects = self.place.list(layout::TENANTS).await?;
+        let mut tenants: Vec<_> = objects
+            .iter()
+            .filter_map(|object| layout::read_tenant(&object.name))
+            .collect();
+        tenants.sort_unstable();
+        Ok(tenants)
+    }
+}
 
 impl HostedRegistry {
     /// All repositories that hold something, sorted by bytes. One listing.

@@ -87,6 +87,19 @@ pub(super) fn tenant_segment(tenant: &TenantPath) -> String {
     segment
 }
 
+/// The tenant behind a name in [`TENANTS`]; `None` for those whose path is too long to be written there, and for what is not ours.
+pub(super) fn read_tenant(segment: &str) -> Option<TenantPath> {
+    let path = match segment {
+        ROOT_TENANT => return Some(TenantPath::root()),
+        _ => segment.replace('+', "/"),
+    };
+    let path = percent_encoding::percent_decode_str(&path)
+        .decode_utf8()
+        .ok()?;
+    let path = TenantPath::parse_any(&path).ok()?;
+    (tenant_segment(&path) == segment).then_some(path)
+}
+
 /// A repository as one segment: `/` becomes `+`, which no name has.
 pub(super) fn repo_segment(name: &RepoName) -> String {
     name.as_str().replace('/', "+")
@@ -193,6 +206,14 @@ mod tests {
             assert!(segment.len() <= 255 && !segment.contains('/'), "{segment}");
         }
         assert_eq!(segment("team/sub-1"), "team+sub-1");
+        for tenant in tenants {
+            let path = TenantPath::parse_any(tenant).expect("a path");
+            let read = read_tenant(&tenant_segment(&path));
+            assert_eq!(read, (tenant.len() <= 200).then_some(path));
+        }
+        for other in ["", "..", "a/b", "%2F", "%FF", "a%62"] {
+            assert_eq!(read_tenant(other), None, "{other}");
+        }
     }
 
     #[test]

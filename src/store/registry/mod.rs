@@ -105,7 +105,7 @@ impl RegistryStore {
                 (Place::Bucket(bucket), store.refresh, spool)
             }
         };
-        let uploads = uploads::open(spool, clock.clone()).await?;
+        let uploads = uploads::open(spool, clock.clone());
         Ok(Arc::new(Self {
             place,
             clock,
@@ -115,6 +115,11 @@ impl RegistryStore {
             tenants: Mutex::default(),
             sweeping: Arc::default(),
         }))
+    }
+
+    /// Begins to look after uploads ([`Uploads::look_after`]): for the process that serves, not for commands beside it.
+    pub fn look_after_uploads(&self) {
+        self.uploads.look_after();
     }
 
     /// The part of `tenant`, whether or not there is anything in it yet. `delete`: whether anything may be deleted.

@@ -19,6 +19,7 @@ use crate::digest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::oci::{Descriptor, Digest, Tag};
 use crate::repository::Origin;
+use crate::repository::registry::memory::Memory;
 use crate::repository::registry::{Listed, Source};
 
 impl ProxyRegistry {
@@ -31,30 +32,24 @@ impl ProxyRegistry {
         let proxy = self.shared();
         let ask = async move || {
             let tags = proxy.upstream.tags(&place.repository).await;
-            let tags = proxy.noted(tags);
-            // As texts: a tag is nothing else.
-            tags.map(|tags| tags.iter().map(|tag| tag.as_str().to_owned()).collect())
+            proxy.noted(tags)
         };
-        let Listed { items, source } = self.list::<String, _>(&key, ask).await?;
-        Ok(Listed {
-            items: as_tags(&items),
-            source,
-        })
+        self.list(&key, ask).await
     }
 
     /// Without an upstream: the list that is held, and the tags that are known besides.
     async fn tags_offline(&self, place: &Place, key: &str) -> Result<Listed<Tag>> {
-        let held = self.held_list::<String>(key).await;
+        let held = self.held_list::<Tag>(key).await;
         let at = held.as_ref().map(|(_, at)| *at);
-        let mut texts = held.map(|(items, _)| items.to_vec()).unwrap_or_default();
-        texts.extend(self.cache.names_below(&place.tags_prefix()));
-        if at.is_none() && texts.is_empty() {
+        let mut tags = held.map(|(items, _)| items.to_vec()).unwrap_or_default();
+        tags.extend(as_tags(&self.cache.names_below(&place.tags_prefix())));
+        if at.is_none() && tags.is_empty() {
             self.check_online(&format!("{}/tags/list", place.repository))?;
         }
-        texts.sort_unstable();
-        texts.dedup();
+        tags.sort_unstable();
+        tags.dedup();
         Ok(Listed {
-            items: as_tags(&texts),
+            items: tags.into(),
             source: Source {
                 age: at.map(|at| self.clock.since(at)),
                 ..Source::of(Origin::Hit)
@@ -106,7 +101,7 @@ impl ProxyRegistry {
         ask: impl FnOnce() -> W + Send + 'static,
     ) -> Result<Listed<T>>
     where
-        T: Serialize + DeserializeOwned + Clone + Send + Sync + 'static,
+        T: Item,
         W: Future<Output = Result<Vec<T>>> + Send + 'static,
     {
         self.check_absence(key)?;
@@ -133,7 +128,7 @@ impl ProxyRegistry {
         };
         match outcome {
             Ok(text) => Ok(Listed {
-                items: parse(&text)?,
+                items: T::parse(&text)?,
                 source: Source {
                     age: Some(Duration::ZERO),
                     ..Source::of(Origin::Miss)
@@ -150,7 +145,7 @@ impl ProxyRegistry {
         usable: bool,
     ) -> Shared<Bytes>
     where
-        T: Serialize + Send,
+        T: Item,
         W: Future<Output = Result<Vec<T>>> + Send + 'static,
     {
         let proxy = self.shared();
@@ -169,7 +164,7 @@ impl ProxyRegistry {
     }
 
     /// Records what the upstream said about a list.
-    async fn learn_list<T: Serialize>(
+    async fn learn_list<T: Item>(
         &self,
         key: &str,
         said: Result<Vec<T>>,
@@ -177,7 +172,7 @@ impl ProxyRegistry {
     ) -> Shared<Bytes> {
         let error = match said {
             Ok(items) => {
-                let text = Bytes::from(serde_json::to_vec(&items).unwrap_or_default());
+                let text = T::render(&items);
                 let digest = digest::Digest::of(&text);
                 self.cache.keep(digest, text.clone(), Sharing::Nobody).await;
                 self.cache.record(key, digest);
@@ -219,30 +214,83 @@ impl ProxyRegistry {
         }
     }
 
-    /// A list that is held, and when the upstream last sent it.
-    async fn held_list<T: DeserializeOwned>(&self, key: &str) -> Option<(Arc<[T]>, Timestamp)> {
+    /// A list that is held, and when the upstream last sent it. Read once for all who ask, while it does not change.
+    async fn held_list<T: Item>(&self, key: &str) -> Option<(Arc<[T]>, Timestamp)> {
         let record = self.cache.name(key)?;
         let NameState::Held(digest) = record.state else {
             return None;
         };
+        let read_before = T::read_before(self);
+        if let Some((of, items)) = read_before.get(key)
+            && of == digest
+        {
+            return Some((items, record.at));
+        }
         let text = read(self.cache.get(&digest).await?).await.ok()?;
-        Some((parse(&text).ok()?, record.at))
+        let items = T::parse(&text).ok()?;
+        read_before.put_heavy(key, (digest, Arc::clone(&items)), text.len());
+        Some((items, record.at))
     }
 }
 
-fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<Arc<[T]>> {
-    let items: Vec<T> = serde_json::from_slice(text)
-        .map_err(|error| Error::internal("a list that was kept cannot be read", error))?;
-    Ok(items.into())
+/// Lists that were read lately: the digest of the text, and what it says. They weigh as much as their texts.
+pub(super) type Lists<T> = Memory<(digest::Digest, Arc<[T]>)>;
+
+/// What lists are made of.
+pub(super) trait Item: Sized + Clone + Send + Sync + 'static {
+    fn parse(text: &[u8]) -> Result<Arc<[Self]>>;
+    fn render(items: &[Self]) -> Bytes;
+    fn read_before(proxy: &ProxyRegistry) -> &Lists<Self>;
+}
+
+impl Item for Tag {
+    fn parse(text: &[u8]) -> Result<Arc<[Self]>> {
+        let texts: Vec<String> = from_json(text)?;
+        Ok(as_tags(&texts).collect())
+    }
+
+    /// As texts: a tag is nothing else.
+    fn render(items: &[Self]) -> Bytes {
+        let texts: Vec<&str> = items.iter().map(Self::as_str).collect();
+        to_json(&texts)
+    }
+
+    fn read_before(proxy: &ProxyRegistry) -> &Lists<Self> {
+        &proxy.tag_lists
+    }
+}
+
+impl Item for Descriptor {
+    fn parse(text: &[u8]) -> Result<Arc<[Self]>> {
+        from_json::<Vec<Self>>(text).map(Into::into)
+    }
+
+    fn render(items: &[Self]) -> Bytes {
+        to_json(&items)
+    }
+
+    fn read_before(proxy: &ProxyRegistry) -> &Lists<Self> {
+        &proxy.referrer_lists
+    }
+}
+
+fn from_json<T: DeserializeOwned>(text: &[u8]) -> Result<T> {
+    serde_json::from_slice(text)
+        .map_err(|error| Error::internal("a list that was kept cannot be read", error))
+}
+
+fn to_json(items: &impl Serialize) -> Bytes {
+    // Texts and descriptors are always JSON.
+    serde_json::to_vec(items).unwrap_or_default().into()
 }
 
 /// What was a tag when it was kept is one.
-fn as_tags(texts: &[String]) -> Arc<[Tag]> {
-    texts
-        .iter()
-        .filter_map(|text| Tag::parse(text).ok())
-        .collect()
+fn as_tags(texts: &[String]) -> impl Iterator<Item = Tag> {
+    texts.iter().filter_map(|text| Tag::parse(text).ok())
 }
+
+/// How many bytes of each kind are remembered for an upstream. What is in memory takes about three times as much.
+pub(super) const REMEMBERED: usize = 4 << 20;
 
 fn nothing() -> Listed<Descriptor> {
     Listed {

@@ -24,6 +24,7 @@ use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 
 use self::ahead::Ahead;
+use self::lists::Lists;
 use self::manifests::{Held, Shared};
 use self::place::{Place, upstream_prefix};
 use self::state::Outcome;
@@ -56,6 +57,8 @@ pub struct ProxyRegistry {
     manifests: Arc<Flights<Shared<Held>>>,
     sizes: Arc<Flights<Shared<Option<u64>>>>,
     lists: Arc<Flights<Shared<Bytes>>>,
+    tag_lists: Lists<Tag>,
+    referrer_lists: Lists<Descriptor>,
     verdicts: Verdicts,
     ahead: Ahead,
     /// Ranges that are passed through at the same time.
@@ -88,6 +91,8 @@ impl ProxyRegistry {
             manifests: Arc::default(),
             sizes: Arc::default(),
             lists: Arc::default(),
+            tag_lists: Lists::new(lists::REMEMBERED),
+            referrer_lists: Lists::new(lists::REMEMBERED),
             verdicts: Verdicts::new(clock.clone()),
             ahead: Ahead::new(clock.clone()),
             passing: Arc::new(Semaphore::new(PASSING)),

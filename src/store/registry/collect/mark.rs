@@ -23,6 +23,8 @@ pub(super) struct Marked {
     pub(super) loose: Vec<Bundle>,
     pub(super) broken: Vec<Broken>,
     pub(super) repositories: Vec<Repository>,
+    /// Repositories (positions) that are marked and have neither links nor tags.
+    pub(super) empty: Vec<usize>,
 }
 
 /// Why a content is needed.
@@ -114,6 +116,11 @@ impl RegistryStore {
         let tags = self.read_tags(&keys).await?;
         let links = self.read_links(&keys).await?;
         share.tags += tags.len() as u64;
+        if tags.is_empty() && links.is_empty() {
+            // Whoever removed the last link died before its mark, or the first one is still to come.
+            marked.empty.push(at);
+            return Ok(());
+        }
         let linked: HashSet<Digest> = links.iter().map(|held| held.digest).collect();
         for (tag, digest) in &tags {
             // Deleted together meanwhile, perhaps.

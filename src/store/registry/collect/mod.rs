@@ -95,7 +95,8 @@ pub struct Collected {
     pub garbage: Tally,
     /// Contents that nobody needs yet: too young to be judged, or used again meanwhile.
     pub spared: Tally,
-    /// What processes left behind that died: uploads, temporary files, marks without their bytes.
+    /// What processes left behind that died: uploads, temporary files, marks of bytes and of repositories that are not
+    /// there.
     pub strays: u64,
     /// What somebody should look at.
     pub broken: Vec<Broken>,
@@ -137,7 +138,14 @@ impl RegistryStore {
             loose,
             mut broken,
             repositories,
+            empty,
         } = self.mark(rules, progress).await?;
+        for at in empty {
+            strays += 1;
+            if rules.delete {
+                self.unmark(&repositories[at]).await?;
+            }
+        }
         self.unlink_all(rules, &repositories, loose, &mut needed, &mut tenants)
             .await?;
         let mut collected = Collected {

@@ -313,6 +313,27 @@ async fn damage_is_told_and_touches_nothing() {
     assert!(result.is_err());
 }
 
+/// A process died between the last link and the mark: the repository is in the catalog, and holds nothing.
+#[tokio::test]
+async fn repositories_that_hold_nothing_leave_the_catalog() {
+    let world = World::new().await;
+    let acme = world.tenant("acme");
+    push(&acme, "app", &["1"], b"layer").await;
+    let ghost = layout::Repo::new("acme", "gone").mark;
+    let place = &world.store.place;
+    place
+        .write(&ghost, Bytes::new(), crate::object::Existing::Replace)
+        .await
+        .expect("written");
+    let names = async || acme.catalog().await.expect("a catalog");
+    assert_eq!(names().await, [name("app"), name("gone")]);
+    let dry = world.collect(Rules::default()).await;
+    assert_eq!((dry.strays, names().await.len()), (1, 2));
+    let done = world.collect(NOW).await;
+    assert_eq!((done.strays, names().await), (1, vec![name("app")]));
+    assert_eq!(world.collect(NOW).await.strays, 0);
+}
+
 /// Side one: the bytes are used again before the announcement is there. The collection sees it.
 #[tokio::test]
 async fn bytes_that_are_used_again_just_before_their_end_stay() {

@@ -151,7 +151,7 @@ impl RegistryStore {
     }
 
     /// Removes the mark of a repository without links; puts it back where one came meanwhile.
-    async fn unmark(&self, repository: &Repository) -> Result<()> {
+    pub(super) async fn unmark(&self, repository: &Repository) -> Result<()> {
         let (links, mark) = (repository.keys.links(), &repository.keys.mark);
         if !self.place.is_empty(&links).await? {
             return Ok(());

@@ -155,22 +155,9 @@ impl HostedRegistry {
     }
 }
 
-/// Opens the uploads of a store, and looks after them for as long as the store is used.
-pub(in crate::store::registry) async fn open(
-    folder: PathBuf,
-    clock: Clock,
-) -> Result<Arc<Uploads>> {
-    let open = move || {
-        Ok(Uploads::open(
-            folder,
-            clock,
-            Random::system(),
-            Bound::default(),
-        ))
-    };
-    let uploads = blocking(open).await?;
-    tokio::spawn(Uploads::watch(Arc::downgrade(&uploads)));
-    Ok(uploads)
+/// The uploads of a store.
+pub(in crate::store::registry) fn open(folder: PathBuf, clock: Clock) -> Arc<Uploads> {
+    Uploads::open(folder, clock, Random::system(), Bound::default())
 }
 
 /// Where uploads into a bucket are spooled: `<data_dir>/uploads/<bucket>`, because a process may know several.

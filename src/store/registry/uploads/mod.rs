@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, Weak};
 use std::time::Duration;
 
 pub use self::hosted::Stored;
@@ -69,26 +69,41 @@ pub struct Uploads {
     random: Random,
     bound: Bound,
     table: Mutex<HashMap<UploadId, Arc<Session>>>,
+    /// Set when these uploads are looked after.
+    watched: Once,
 }
 
 impl Uploads {
-    /// The uploads in `folder`, also those that earlier processes began. Makes nothing. Blocking.
+    /// The uploads in `folder`, also those that earlier processes began: they are found when somebody asks for them. Makes
+    /// nothing and looks at nothing, because a command has no business with the uploads of the process that serves.
     pub fn open(folder: PathBuf, clock: Clock, random: Random, bound: Bound) -> Arc<Self> {
-        let this = Self {
+        Arc::new(Self {
             table: Mutex::default(),
+            watched: Once::new(),
             folder,
             clock,
             random,
             bound,
-        };
-        for id in this.written_down() {
-            this.load(id);
-        }
-        Arc::new(this)
+        })
     }
 
-    /// Removes what nobody comes back to, until the last owner of these uploads is gone. Must be spawned.
-    pub async fn watch(this: Weak<Self>) {
+    /// Begins to look after these uploads, also those that earlier processes began: what nobody comes back to is removed, until
+    /// the last owner is gone. For whoever serves; the first upload does it too. Inside the runtime.
+    pub fn look_after(self: &Arc<Self>) {
+        self.watched.call_once(|| {
+            tokio::spawn(Self::watch(Arc::downgrade(self)));
+        });
+    }
+
+    async fn watch(this: Weak<Self>) {
+        if let Some(uploads) = this.upgrade() {
+            let load = blocking(move || {
+                uploads.load_all();
+                Ok(())
+            });
+            // Fails only when the runtime ends.
+            let _ = load.await;
+        }
         let first = tokio::time::Instant::now() + REAP_EVERY;
         let mut ticks = tokio::time::interval_at(first, REAP_EVERY);
         loop {
@@ -108,6 +123,7 @@ impl Uploads {
         owner: &Owner,
         algorithm: Option<Algorithm>,
     ) -> Result<UploadId> {
+        self.look_after();
         let running = {
             let table = self.table();
             let of_tenant = |session: &&Arc<Session>| session.owner.tenant() == owner.tenant();
@@ -300,6 +316,13 @@ impl Uploads {
         self.table().remove(&id);
     }
 
+    /// Takes over whatever is in the folder. Blocking.
+    fn load_all(&self) {
+        for id in self.written_down() {
+            self.load(id);
+        }
+    }
+
     /// The names of all uploads in the folder. Blocking.
     fn written_down(&self) -> Vec<UploadId> {
         let names = file_names(&self.folder);
@@ -309,9 +332,7 @@ impl Uploads {
 
     /// Blocking.
     fn sweep(&self) -> usize {
-        for id in self.written_down() {
-            self.load(id);
-        }
+        self.load_all();
         let over: Vec<Arc<Session>> = {
             let table = self.table();
             let over = table.values().filter(|session| self.is_over(session));

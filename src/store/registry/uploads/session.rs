@@ -271,6 +271,10 @@ impl Session {
         let mut hashes = self.hashes();
         if hashes.seen != Some(appearance(&metadata)) || hashes.upto > metadata.len() {
             hashes.restart();
+            // Another process went on with it.
+            if let Ok(written) = Timestamp::new(metadata.mtime(), 0) {
+                self.touched.fetch_max(millis(written), Ordering::SeqCst);
+            }
         }
         drop(hashes);
         Ok(Writer {

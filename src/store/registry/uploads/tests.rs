@@ -405,6 +405,37 @@ async fn two_processes_take_turns() {
     assert_eq!(kind(other.status(&owner(), id).await), ErrorKind::NotFound);
 }
 
+/// A command beside the process that serves: it looks at nothing by itself, and what it knew long ago is no reason to remove
+/// what the other one went on with.
+#[tokio::test]
+async fn the_uploads_of_another_process_are_its_own() {
+    let world = World::new();
+    let id = world.start().await;
+    let path = world.folder.path().join("uploads");
+    let most = Bound::default();
+    let other = Uploads::open(path.clone(), world.clock.clone(), Random::seeded(3), most);
+    let tenant = owner();
+    let tenant = tenant.tenant();
+    assert_eq!(other.usage(tenant), (0, 0));
+    other.look_after();
+    while other.usage(tenant) == (0, 0) {
+        tokio::task::yield_now().await;
+    }
+    let later = most.idle * 5 / 6;
+    world.clock.advance(later);
+    let sent = world.append(id, None, Pieces::of(b"1")).await;
+    assert_eq!(sent.expect("taken"), 1);
+    let part = path.join(format!("{id}.part"));
+    let part = fs::File::options().write(true).open(part).expect("a file");
+    let written = std::time::SystemTime::now() + later;
+    part.set_modified(written).expect("a time");
+    world.clock.advance(later);
+    assert_eq!(other.reap().await, 0);
+    assert_eq!(world.status(id).await.expect("there"), 1);
+    world.clock.advance(most.idle / 2);
+    assert_eq!(other.reap().await, 1);
+}
+
 #[tokio::test]
 async fn an_upload_belongs_to_its_tenant_repository_and_subject() {
     let world = World::new();
