@@ -55,6 +55,17 @@ impl Drop for Daemon {
     }
 }
 
+/// Whether a daemon can work here at all: it mounts what it unpacks. Says so where it cannot, because nothing can be installed
+/// against that.
+fn may_mount() -> bool {
+    let tried = Command::new("unshare").args(["--mount", "true"]).status();
+    let may = tried.is_ok_and(|status| status.success());
+    if !may {
+        println!("NOT RUN: daemons of containers need the right to mount, which is not given here");
+    }
+    may
+}
+
 fn clean(command: &mut Command, environment: &[(&'static str, String)]) {
     for name in ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"] {
         command.env_remove(name);
@@ -70,9 +81,12 @@ pub(crate) struct Containerd {
 }
 
 impl Containerd {
-    /// Starts one without images. `None`: it is not installed, and nobody insists.
+    /// Starts one without images. `None`: it is not installed and nobody insists, or it cannot work here.
     pub(crate) fn start() -> Option<Self> {
         let (program, ctr) = (tools::find("containerd")?, tools::find("ctr")?);
+        if !may_mount() {
+            return None;
+        }
         let folder = tempfile::tempdir().expect("a temporary folder");
         let at = |name: &str| folder.path().join(name).display().to_string();
         let plugins = [
@@ -173,12 +187,15 @@ pub(crate) struct Docker {
 }
 
 impl Docker {
-    /// Starts one without images. `None`: it is not installed, and nobody insists.
+    /// Starts one without images. `None`: it is not installed and nobody insists, or it cannot work here.
     pub(crate) fn start(
         arguments: &[&str],
         environment: &[(&'static str, String)],
     ) -> Option<Self> {
         let (program, docker) = (tools::find("dockerd")?, tools::find("docker")?);
+        if !may_mount() {
+            return None;
+        }
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut command = Command::new(program);
         clean(&mut command, environment);
