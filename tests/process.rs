@@ -244,6 +244,52 @@ fn index_and_explain_say_what_is_served_beside_a_running_gateway() {
 }
 
 #[test]
+fn explain_tells_who_answers_for_an_image() {
+    let upstream = |exclude: &str| json!({"type": "oci", "url": "http://127.0.0.1:1", "allow_private": true, "exclude": [exclude]});
+    let gateway = Gateway::start(json!({
+        "upstreams": {"hub": upstream("evil/**"), "quay": upstream("team/**")},
+        "tenants": {"t": {
+            "hosted": {},
+            "registries": ["hub", "quay"],
+            "access": {"anonymous": ["pull", "push"]},
+        }},
+    }));
+    let blob = "/v2/t/team/app/blobs/uploads/";
+    let digest = "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
+    let put = Call::new("POST", &format!("{blob}?digest={digest}")).body("{}");
+    gateway.send(&put).expect(201);
+    let explain = |what: &str| {
+        let arguments = ["explain", "t", what, "--config", "gateway.yaml"];
+        let answer = chartgate(gateway.folder(), &arguments);
+        let text = String::from_utf8_lossy(&answer.stdout).into_owned();
+        (answer.status.success(), text)
+    };
+    for (what, words) in [
+        (
+            "team/app:1",
+            "reserved, and no upstream is asked\n  there is no `1`",
+        ),
+        (
+            "team/other:1",
+            "1. upstream `hub` is asked for `team/other`\n  2. upstream `quay` is not asked: `include` or `exclude`",
+        ),
+        (
+            "nginx",
+            "nginx is not hosted in `t`\n  1. upstream `hub` is asked for `nginx`\n  2. upstream `quay` is asked",
+        ),
+        (
+            "quay/nginx",
+            "one upstream, and nobody else is asked\n  upstream `quay` is asked for `nginx`",
+        ),
+        ("hub/evil/x", "upstream `hub` is not asked"),
+    ] {
+        let (is_good, text) = explain(what);
+        assert!(is_good && text.contains(words), "{what}: {text}");
+    }
+    assert!(!explain("No-Such").0);
+}
+
+#[test]
 fn check_connect_tells_which_upstream_does_not_answer() {
     let good = FakeHelm::new().chart("web", "1.0.0").run();
     let bad = FakeHelm::new().chart("web", "1.0.0").run();

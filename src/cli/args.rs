@@ -38,7 +38,7 @@ pub enum Command {
     Check(Check),
     /// Print the merged index of a tenant
     Index(Index),
-    /// Tell where a chart version comes from
+    /// Tell where a chart version comes from, or who answers for an image
     Explain(Explain),
     /// Print an htpasswd line for a user
     Passwd(Passwd),
@@ -128,12 +128,13 @@ pub struct Index {
 /// `chartgate explain`
 #[derive(Args, Clone, Debug)]
 #[command(
-    after_help = "Example:\n  chartgate explain acme/platform ingress-nginx 4.11.3 --config chartgate.yaml"
+    after_help = "Examples:\n  chartgate explain acme/platform ingress-nginx 4.11.3 --config chartgate.yaml\n  \
+                  chartgate explain acme/platform team/app:1.2 --config chartgate.yaml"
 )]
 pub struct Explain {
     /// The tenant's path; `/` is the root tenant
     pub tenant: String,
-    /// The chart's name
+    /// The chart's name, or an image: REPOSITORY[:TAG|@DIGEST]
     pub chart: String,
     /// One version; absent: all of them
     pub version: Option<String>,

@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::failure::Failure;
+use super::images::Image;
 use super::{args, serve};
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -22,22 +23,35 @@ pub(super) fn index(arguments: &args::Index) -> Result<(), Failure> {
 
 /// Prints the merged index of a tenant of `config`.
 pub(super) fn print_index(config: Config, tenant: &str) -> Result<(), Failure> {
-    let body = with_gateway(config, tenant, |_, tenant| {
+    let body = with_gateway(config, tenant, async |_, tenant| {
         Ok(tenant.charts().snapshot().body())
     })?;
     print(&body)
 }
 
-/// Prints where the versions of a chart come from.
+/// Prints where the versions of a chart come from, or who answers for an image.
 pub(super) fn explain(arguments: &args::Explain) -> Result<(), Failure> {
     let config = serve::read(arguments.config.as_deref())?;
-    let text = with_gateway(config, &arguments.tenant, |gateway, tenant| {
-        explanation(
-            gateway,
-            tenant,
-            &arguments.chart,
-            arguments.version.as_deref(),
-        )
+    let what = &arguments.chart;
+    let image = match arguments.version {
+        Some(_) => None,
+        None => Image::parse(what),
+    };
+    let text = with_gateway(config, &arguments.tenant, async |gateway, tenant| {
+        let version = arguments.version.as_deref();
+        let charts = explanation(gateway, tenant, what, version);
+        let image = match &image {
+            // A chart of that name is what was meant, as a rule.
+            Some(image) if charts.is_err() || image.is_certain() => {
+                image.explain(gateway, tenant).await?
+            }
+            _ => None,
+        };
+        match (charts, image) {
+            (Ok(charts), image) => Ok(charts + &image.unwrap_or_default()),
+            (Err(_), Some(image)) => Ok(image),
+            (Err(error), None) => Err(error),
+        }
     })?;
     print(&Body::Bytes(text.into()))
 }
@@ -62,7 +76,7 @@ pub(super) fn print(body: &Body) -> Result<(), Failure> {
 fn with_gateway<T>(
     mut config: Config,
     tenant: &str,
-    ask: impl FnOnce(&Gateway, &Tenant) -> Result<T>,
+    ask: impl AsyncFnOnce(&Gateway, &Tenant) -> Result<T>,
 ) -> Result<T, Failure> {
     let path = tenant.trim_matches('/').to_owned();
     let fits = |pattern: &TenantPattern| pattern.fits(&path);
@@ -85,7 +99,7 @@ fn with_gateway<T>(
         gateway.settled().await;
         let tenant = gateway.tenant(&path).await?;
         tenant.charts().settled().await;
-        ask(&gateway, &tenant)
+        ask(&gateway, &tenant).await
     })?;
     Ok(answer)
 }

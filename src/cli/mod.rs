@@ -6,6 +6,7 @@ mod chartmuseum;
 mod check;
 mod failure;
 mod gc;
+mod images;
 mod inspect;
 pub mod logging;
 pub mod passwd;

@@ -322,6 +322,11 @@ impl TenantRegistry {
         self.members.by_name.iter()
     }
 
+    /// The upstreams in the order in which they are asked.
+    pub fn in_order(&self) -> impl Iterator<Item = &Arc<dyn RegistryRepository>> {
+        self.members.in_order.iter()
+    }
+
     /// The part that takes pushes and deletions. Errors: `member` is an upstream, which takes none; nothing is hosted here.
     pub fn hosted(&self, member: Option<&str>) -> Result<&HostedRegistryPart> {
         if let Some(name) = member {

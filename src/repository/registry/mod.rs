@@ -53,6 +53,11 @@ pub trait RegistryRepository: Debug + Send + Sync {
     /// The repositories that are known without asking anybody, sorted.
     async fn catalog(&self) -> Result<Vec<RepoName>>;
 
+    /// Whether rules let the repository in; whether there is one is another question. In memory.
+    fn shows(&self, _name: &RepoName) -> bool {
+        true
+    }
+
     /// Whether it is known, without asking anybody, that this repository has the digest. In memory.
     fn links(&self, name: &RepoName, digest: &Digest) -> bool;
 }

@@ -89,6 +89,10 @@ impl RegistryRepository for RegistryView {
         Ok(names)
     }
 
+    fn shows(&self, name: &RepoName) -> bool {
+        self.lets_in(name) && self.inner.shows(name)
+    }
+
     fn links(&self, name: &RepoName, digest: &Digest) -> bool {
         self.lets_in(name) && self.inner.links(name, digest)
     }

@@ -229,6 +229,10 @@ impl RegistryRepository for ProxyRegistry {
         Ok(names)
     }
 
+    fn shows(&self, name: &RepoName) -> bool {
+        self.place(name).is_ok()
+    }
+
     fn links(&self, name: &RepoName, digest: &Digest) -> bool {
         let link = |place: Place| self.cache.links().get(&place.link(digest));
         self.place(name).ok().and_then(link).is_some()
