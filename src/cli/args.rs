@@ -134,7 +134,7 @@ pub struct Index {
 pub struct Explain {
     /// The tenant's path; `/` is the root tenant
     pub tenant: String,
-    /// The chart's name, or an image: REPOSITORY[:TAG|@DIGEST]
+    /// The chart's name, or an image: REPOSITORY, REPOSITORY:TAG or REPOSITORY@DIGEST
     pub chart: String,
     /// One version; absent: all of them
     pub version: Option<String>,

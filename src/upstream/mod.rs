@@ -38,7 +38,7 @@ use crate::net::Clients;
 
 /// One remote source.
 ///
-/// Errors: [`ErrorKind::NotFound`](crate::error::ErrorKind::NotFound) is a fact (404, 410), `UpstreamUnauthorized` means
+/// Errors: [`ErrorKind::NotFound`] is a fact (404, 410), `UpstreamUnauthorized` means
 /// credentials, and `UpstreamUnavailable` carries no information about the object: keep serving what is held. Every message
 /// names the upstream. All futures may be dropped at any point; the transfer then ends.
 #[async_trait]

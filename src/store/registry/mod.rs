@@ -3,7 +3,7 @@
 //! [`RegistryStore`] is one place with the bytes of all tenants, each content once; [`HostedRegistry`] is one tenant's part of
 //! it: repositories, each with the links that say what it shows, tags and referrers. Having a digest's bytes gives nobody the
 //! right to read them: only a link does. The place is the truth; what is known of it is held in memory and believed for a
-//! while, and a look-up that misses looks into the place before it says so. See [`layout`] for what lies where.
+//! while, and a look-up that misses looks into the place before it says so. See `layout.rs` for what lies where.
 
 mod blobs;
 mod catalog;
