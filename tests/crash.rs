@@ -224,17 +224,21 @@ fn a_fill_that_was_cut_leaves_nothing_and_the_cache_stays_within_its_cap() {
 
     let mut complete = 0;
     for _ in 0..ROUNDS {
-        let delay = Duration::from_millis(30 + random.below(500));
+        let wanted = 4 + random.below(16);
+        let delay = Duration::from_millis(random.below(30));
         let address = gateway.http;
-        let ended = AtomicBool::new(false);
+        let (ended, arrived) = (AtomicBool::new(false), AtomicU64::new(0));
         complete += std::thread::scope(|scope| {
             let readers: Vec<_> = (0..4)
                 .map(|_| {
                     let mut random = Random::new(random.next());
-                    let (ended, digests) = (&ended, &digests);
-                    scope.spawn(move || read_until(ended, address, digests, &mut random))
+                    let (ended, arrived, digests) = (&ended, &arrived, &digests);
+                    scope.spawn(move || read_until(ended, arrived, address, digests, &mut random))
                 })
                 .collect();
+            until("archives to arrive", Duration::from_secs(60), || {
+                (arrived.load(Ordering::Relaxed) >= wanted).then_some(())
+            });
             pause(delay);
             gateway.kill();
             ended.store(true, Ordering::Relaxed);
@@ -271,6 +275,7 @@ fn a_fill_that_was_cut_leaves_nothing_and_the_cache_stays_within_its_cap() {
 /// Fetches archives at random until the process is gone; the number that arrived in full.
 fn read_until(
     ended: &AtomicBool,
+    arrived: &AtomicU64,
     address: SocketAddr,
     digests: &[(String, String)],
     random: &mut Random,
@@ -286,6 +291,7 @@ fn read_until(
         if reply.complete {
             assert_eq!(&sha256(&reply.body), digest, "{path} arrived wrong");
             complete += 1;
+            arrived.fetch_add(1, Ordering::Relaxed);
         }
     }
     complete
