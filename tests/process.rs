@@ -245,9 +245,12 @@ fn index_and_explain_say_what_is_served_beside_a_running_gateway() {
 
 #[test]
 fn explain_tells_who_answers_for_an_image() {
-    let upstream = |exclude: &str| json!({"type": "oci", "url": "http://127.0.0.1:1", "allow_private": true, "exclude": [exclude]});
+    let upstream = |port: u16, exclude: &str| {
+        let url = format!("http://127.0.0.1:{port}");
+        json!({"type": "oci", "url": url, "allow_private": true, "exclude": [exclude]})
+    };
     let gateway = Gateway::start(json!({
-        "upstreams": {"hub": upstream("evil/**"), "quay": upstream("team/**")},
+        "upstreams": {"hub": upstream(1, "evil/**"), "quay": upstream(2, "team/**")},
         "tenants": {"t": {
             "hosted": {},
             "registries": ["hub", "quay"],

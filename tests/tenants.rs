@@ -259,7 +259,7 @@ fn names_that_nobody_uses_leave_nothing_behind() {
     };
     // A request is counted when its answer has been sent, which its client may know a moment earlier.
     let metrics = until(
-        "the last request to be counted",
+        "the requests to be counted",
         Duration::from_secs(20),
         || {
             let metrics = gateway.admin("/metrics").text();
@@ -430,16 +430,24 @@ fn requests_count_under_chartmuseums_names_where_that_is_on() {
         gateway.get("/nowhere").expect(404);
         // Counted after the last byte, which the client may have read already.
         until(
-            "the last request to be counted",
+            "the requests to be counted",
             Duration::from_secs(10),
             || {
                 let text = gateway.admin("/metrics").expect(200).text();
-                let line = text.lines().find(|line| {
-                    line.starts_with("chartgate_requests_total{")
-                        && line.contains("\"none\"")
-                        && line.contains("\"404\"")
-                });
-                line.map(|_| text.clone())
+                let count = |words: &[&str]| {
+                    let lines = text.lines().filter(|line| {
+                        line.starts_with("chartgate_requests_total{")
+                            && words.iter().all(|word| line.contains(word))
+                    });
+                    lines.count()
+                };
+                // One connection each, so the last need not be counted last.
+                let all = count(&["\"none\"", "\"404\""]) == 1
+                    && count(&["\"upload\"", "\"201\""]) == 1
+                    // Of two tenants.
+                    && count(&["\"index\"", "\"200\""]) == 2
+                    && count(&["\"archive\"", "\"200\""]) == 1;
+                all.then(|| text.clone())
             },
         )
     };

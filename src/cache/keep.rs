@@ -39,9 +39,13 @@ impl Cache {
     /// Records for whom bytes are that have come with `sharing`.
     pub(super) fn note_sharing(&self, sharing: Sharing, digest: &Digest) {
         match sharing {
-            Sharing::Nobody | Sharing::Everybody => {}
+            Sharing::Nobody => self.links.mark(Mark::Private, digest),
             Sharing::Sharers => self.links.mark(Mark::Shared, digest),
-            Sharing::Charts => self.links.mark(Mark::Chart, digest),
+            // Where nothing says otherwise they are for charts.
+            Sharing::Charts if self.links.is_marked(Mark::Private, digest) => {
+                self.links.mark(Mark::Chart, digest);
+            }
+            Sharing::Charts | Sharing::Everybody => {}
         }
     }
 }

@@ -68,12 +68,14 @@ pub enum Proof {
     Promised,
 }
 
-/// Who brought the bytes of a digest, where others may have them for no more than its name.
+/// Who brought the bytes of a digest: that decides who may have them for no more than its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mark {
     /// A registry that shares what it has.
     Shared,
-    /// A chart repository: for other chart repositories.
+    /// A registry that shares with nobody: not for charts.
+    Private,
+    /// A chart repository too: for charts, although a private registry has them.
     Chart,
 }
 
@@ -345,6 +347,7 @@ impl Mark {
         let mut hasher = Hasher::default();
         hasher.update(match self {
             Self::Shared => b"\0shared\0",
+            Self::Private => b"\0private\0",
             Self::Chart => b"\0chart\0",
         });
         hasher.update(digest.as_bytes());

@@ -68,13 +68,15 @@ impl Cache {
         }
     }
 
-    /// Whether the bytes with this digest are for all who share charts.
+    /// Whether the bytes with this digest are for all who share charts: all but those that only somebody brought who shares with
+    /// nobody. A lost ledger must not make the charts of a gateway without upstreams useless, so it is the private ones that are
+    /// marked.
     pub(super) fn is_for_charts(&self, digest: &Digest) -> bool {
         let is_marked = |mark| self.links.is_marked(mark, digest);
-        is_marked(Mark::Chart) || is_marked(Mark::Shared)
+        !is_marked(Mark::Private) || is_marked(Mark::Chart) || is_marked(Mark::Shared)
     }
 
-    /// Whether the upstream sent these bytes itself under this name. A mark may be lost, and caches of old have none.
+    /// Whether the upstream sent these bytes itself under this name.
     fn came_as(&self, digest: &Digest, name: &str) -> bool {
         let record = self.names.get(name);
         record.is_some_and(|record| record.state == NameState::Held(*digest))

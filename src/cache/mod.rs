@@ -184,7 +184,7 @@ impl Cache {
         }
     }
 
-    /// The same for charts: only what came with [`Sharing::Charts`] or [`Sharing::Sharers`].
+    /// The same for charts: nothing that came only with [`Sharing::Nobody`].
     pub async fn get_chart(&self, digest: &Digest) -> Option<Object> {
         match self.is_for_charts(digest) {
             true => self.get(digest).await,
