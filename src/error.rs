@@ -99,6 +99,11 @@ impl Error {
         self.kind
     }
 
+    /// Whether it says that the object is not there, or not for those who ask us, as opposed to nothing about it.
+    pub fn is_absence(&self) -> bool {
+        matches!(self.kind, ErrorKind::NotFound | ErrorKind::UpstreamDenied)
+    }
+
     /// The sentence for the caller.
     pub fn message(&self) -> &str {
         &self.message

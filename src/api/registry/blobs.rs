@@ -1,6 +1,7 @@
 //! `…/blobs/<digest>`: bytes by digest, whole or in part.
 
 use super::respond::{Tagged, with_origin, with_warning};
+use crate::api::partial;
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::conditional::not_modified;
 use crate::http::range::{self, Selection};
@@ -21,7 +22,7 @@ pub(super) async fn read(
     request: &Request,
 ) -> Result<Response> {
     let artifact = match repository.blob(name, digest).await {
-        Err(error) if is_absent(&error) => manifest(repository, name, digest, error).await?,
+        Err(error) if error.is_absence() => manifest(repository, name, digest, error).await?,
         found => found?,
     };
     let tagged = Tagged::of(digest);
@@ -56,25 +57,17 @@ pub(super) async fn read(
         _ => Selection::Whole,
     };
     let length = artifact.length().unwrap_or_default();
-    let response = match selection {
-        Selection::Whole => Response::new(StatusCode::OK, artifact.body(0..u64::MAX).await?),
-        Selection::Part(part) => {
-            let range = format!("bytes {}-{}/{length}", part.start, part.end - 1);
-            Response::new(StatusCode::PARTIAL_CONTENT, artifact.body(part).await?)
-                .with_header(header::CONTENT_RANGE, range)
+    let body = async |part| artifact.body(part).await;
+    let response = partial::respond(selection, digest, length, body).await?;
+    if response.status == StatusCode::RANGE_NOT_SATISFIABLE {
+        let text = format!("`{digest}` has {length} bytes, and the range asks for others");
+        return Ok(Response {
+            body: envelope(Code::SizeInvalid, &text).into(),
+            ..response
         }
-        Selection::Unsatisfiable => {
-            let text = format!("`{digest}` has {length} bytes, and the range asks for others");
-            let response = Response::new(
-                StatusCode::RANGE_NOT_SATISFIABLE,
-                envelope(Code::SizeInvalid, &text),
-            );
-            return Ok(response
-                .with_header(header::CONTENT_TYPE, "application/json")
-                .with_header(header::ACCEPT_RANGES, BYTES)
-                .with_header(header::CONTENT_RANGE, format!("bytes */{length}")));
-        }
-    };
+        .with_header(header::CONTENT_TYPE, "application/json")
+        .with_header(header::ACCEPT_RANGES, BYTES));
+    }
     Ok(describe(response.with_header(header::CONTENT_TYPE, OCTETS)))
 }
 
@@ -94,14 +87,7 @@ async fn manifest(
             warning: found.source.stale.map(|text| text.to_string()),
         }),
         // Neither; an upstream that could not be asked about the second is no such fact.
-        Err(other) if is_absent(&other) || other.kind() == ErrorKind::Unsupported => Err(error),
+        Err(other) if other.is_absence() || other.kind() == ErrorKind::Unsupported => Err(error),
         Err(other) => Err(other),
     }
-}
-
-fn is_absent(error: &Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::NotFound | ErrorKind::UpstreamDenied
-    )
 }

@@ -48,9 +48,9 @@ struct Refusals {
 
 impl Refusals {
     fn note(&mut self, error: Error) {
-        let place = match error.kind() {
-            ErrorKind::NotFound | ErrorKind::UpstreamDenied => &mut self.absent,
-            _ => &mut self.unknown,
+        let place = match error.is_absence() {
+            true => &mut self.absent,
+            false => &mut self.unknown,
         };
         // The first member is the one that should have had it.
         place.get_or_insert(error);
@@ -60,14 +60,6 @@ impl Refusals {
     fn into_error(self, nobody: impl FnOnce() -> Error) -> Error {
         self.unknown.or(self.absent).unwrap_or_else(nobody)
     }
-}
-
-/// Whether an error says that the object is not there, as opposed to nothing.
-fn is_a_fact(error: &Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::NotFound | ErrorKind::UpstreamDenied
-    )
 }
 
 impl RegistryGroup {
@@ -130,7 +122,7 @@ impl RegistryGroup {
                     return Ok(found);
                 }
                 Err(error) if before.is_some_and(|before| before as usize == position) => {
-                    if !is_a_fact(&error) {
+                    if !error.is_absence() {
                         return Err(error);
                     }
                     refusals.note(error);
