@@ -118,7 +118,7 @@ impl RegistryStore {
         Ok(Some(bytes))
     }
 
-    /// Stores the bytes of a manifest, which have this digest. The caller holds `sweeping` until they are linked.
+    /// Stores the bytes of a manifest, which have this digest.
     pub(super) async fn put_bytes(&self, content: &Digest, bytes: Bytes) -> Result<Presence> {
         let mut presence = self.renew(content, bytes.len() as u64).await?;
         if presence == Presence::Absent {

@@ -141,7 +141,6 @@ impl HostedRegistry {
         let (this, repo) = (Arc::clone(self), self.repo(name));
         detached(async move {
             let _writer = repo.writer.lock().await;
-            let _spared = this.store.sweeping.read().await;
             let presence = this.store.renew(&blob.content, blob.size).await?;
             if presence == Presence::Absent {
                 return Err(lost(&blob.digest));
@@ -172,7 +171,6 @@ impl HostedRegistry {
         let (this, repo) = (Arc::clone(self), self.repo(name));
         detached(async move {
             let _writer = repo.writer.lock().await;
-            let _spared = this.store.sweeping.read().await;
             let content = digest::Digest::of(&bytes);
             let presence = this.store.put_bytes(&content, bytes).await?;
             let link = Link::new(content, size, None, this.store.clock.now());
@@ -201,7 +199,6 @@ impl HostedRegistry {
         let (this, repo) = (Arc::clone(self), self.repo(name));
         detached(async move {
             let _writer = repo.writer.lock().await;
-            let _spared = this.store.sweeping.read().await;
             let presence = this.store.renew(&content, found.size).await?;
             if presence == Presence::Absent {
                 return Ok(false);
@@ -240,7 +237,7 @@ impl HostedRegistry {
         Ok(None)
     }
 
-    /// Makes a link, to bytes that are there. The caller holds the repository's writer and `sweeping`.
+    /// Makes a link, to bytes that are there. The caller holds the repository's writer.
     ///
     /// A manifest that is linked already stays one when it is pushed as a blob too. Errors: `QuotaExceeded`; `UpstreamUnavailable`
     /// where the bytes were swept meanwhile and the push has to be done again.

@@ -60,8 +60,6 @@ pub struct RegistryStore {
     pub(super) uploads: Arc<Uploads>,
     /// Tenants that somebody holds.
     tenants: Mutex<HashMap<TenantPath, Weak<Tenant>>>,
-    /// Shared by whoever makes links to bytes that are there, held alone by whoever removes bytes without links.
-    sweeping: Arc<tokio::sync::RwLock<()>>,
 }
 
 /// What is known of one tenant, whatever its settings are now.
@@ -113,7 +111,6 @@ impl RegistryStore {
             recent: Recent::new(RECENT_BYTES),
             uploads,
             tenants: Mutex::default(),
-            sweeping: Arc::default(),
         }))
     }
 
