@@ -2,9 +2,8 @@
 
 use serde_json::json;
 
-use super::{Place, containerd, crane, docker, engines, helm, oras, skopeo};
+use super::{Place, crane, everyday, oras, skopeo};
 use crate::support::clients::{Clients, Program};
-use crate::support::daemons::{Containerd, Docker};
 use crate::support::distribution::Distribution;
 use crate::support::gateway::Gateway;
 use crate::support::image::Image;
@@ -64,50 +63,19 @@ fn skopeo_copies_and_removes() {
 #[test]
 fn podman_and_buildah_push_and_pull() {
     let (_gateway, place) = gateway();
-    for program in [Program::Podman, Program::Buildah] {
-        let Some(clients) = Clients::with(&[program]) else {
-            return;
-        };
-        clients.plain_http(&[&place.address]);
-        engines::push(program, &place, &clients);
-        let digest = place.digest(&engines::repository(program), "1.0");
-        engines::read(program, &place, &clients, &digest);
-        engines::missing(program, &place, &clients);
-    }
+    everyday::podman_and_buildah(&place);
 }
 
 #[test]
 fn helm_pushes_and_pulls_charts() {
     let (_gateway, place) = gateway();
-    for program in [Program::Helm3, Program::Helm4] {
-        let Some(clients) = Clients::with(&[program]) else {
-            return;
-        };
-        helm::push(program, &place, &clients);
-        helm::read(program, &place, &clients);
-        helm::missing(program, &place, &clients);
-    }
+    everyday::helms(&place);
 }
 
 #[test]
 fn docker_and_containerd_push_and_pull() {
-    let Some(clients) = Clients::with(&[Program::Crane]) else {
-        return;
-    };
     let (_gateway, place) = gateway();
-    let image = Image::new(51, 60_000);
-    image.write(&clients.home().join("one"), "1.0");
-    let at = place.image("some/app", "1.0");
-    clients.ok(Program::Crane, &["push", "one", &at]);
-    let Some(docker) = Docker::start(&[], &[]) else {
-        return;
-    };
-    docker::everyday(&docker, &place, "some/app", &image);
-    drop(docker);
-    let Some(containerd) = Containerd::start() else {
-        return;
-    };
-    containerd::everyday(&containerd, &place, "some/app", &image);
+    everyday::daemons(&place);
 }
 
 /// Hosted content comes first and keeps its names to itself; everything else comes from the upstream; both are one registry.

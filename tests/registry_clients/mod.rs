@@ -8,6 +8,7 @@ mod containerd;
 mod crane;
 mod docker;
 mod engines;
+mod everyday;
 mod helm;
 mod hosted;
 mod login;
