@@ -213,7 +213,7 @@ auth: {users_file: htpasswd}
     assert_eq!(config.server.http.len(), 2);
     assert_eq!(config.server.grace_period, Duration::from_secs(90));
     assert_eq!(
-        config.server.https[0].cert_file,
+        config.server.https[0].certificates[0].cert_file,
         folder.path().join("tls.crt")
     );
     assert_eq!(config.cache.memory, 1_000_000_000);
@@ -260,7 +260,7 @@ const TABLE: &[(&str, &str, &str)] = &[
     // Wrong types and units.
     ("server: 5", "server", "expected a section"),
     ("server: [a]", "server", "expected a section of keys, found a list"),
-    ("server: {http: {a: b}}", "server.http", "expected a single value"),
+    ("server: {http: {listen: '127.0.0.1:1', a: b}}", "server.http.a", "unknown key"),
     ("server: {http: 8080}", "server.http", "write an address such as `127.0.0.1:8080`"),
     ("server: {http: ['127.0.0.1:1', 'x']}", "server.http[1]", "write an address"),
     ("server: {grace_period: 20}", "server.grace_period", "write a duration with its unit"),

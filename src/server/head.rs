@@ -11,6 +11,7 @@ use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession;
 
 use super::connection::Connection;
+use super::forwarded;
 use crate::http::{HeaderMap, Method, Request, Response, StatusCode, header};
 
 /// The answer to a head that no handler sees.
@@ -45,14 +46,19 @@ pub(super) fn read(session: &ServerSession, connection: &Connection) -> Result<R
     if has_control(&path) {
         return Err(bad("the path has control characters"));
     }
+    let manners = &connection.front.manners;
+    let said = match connection.trusted {
+        true => forwarded::read(&head.headers, manners.forwarded_header, &manners.trusted),
+        false => forwarded::Client::default(),
+    };
     Ok(Request {
         method: head.method.clone(),
         path,
         query,
         headers: head.headers.clone(),
-        host: host(head),
-        secure: connection.secure,
-        peer: connection.peer,
+        host: said.host.or_else(|| host(head)),
+        secure: said.secure.unwrap_or(connection.secure),
+        peer: said.address.or(connection.peer),
         certificate_subject: connection.subject.as_ref().map(Arc::clone),
         id: request_id(&head.headers).map_or_else(|| connection.front.ids.make(), str::to_owned),
         account: Default::default(),

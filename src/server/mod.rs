@@ -8,13 +8,16 @@ mod body;
 mod connection;
 mod control;
 mod exchange;
+mod forwarded;
 mod group;
 mod head;
 mod listen;
+mod manners;
+mod proxy_protocol;
+mod redirect;
 mod registry;
 mod respond;
 mod run;
-mod subject;
 mod takeover;
 mod tls;
 

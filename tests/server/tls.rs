@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use chartgate::config::{self, Https};
+use chartgate::config::{self, CertificateFiles, Https};
 use chartgate::server::{Server, ServerOptions, Surface};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use reqwest::{Certificate, Client, ClientBuilder, Identity, Version};
@@ -53,13 +53,20 @@ impl Files {
         pem
     }
 
+    fn pair(&self, name: &str) -> CertificateFiles {
+        CertificateFiles {
+            cert_file: self.path().join(format!("{name}.crt")),
+            key_file: self.path().join(format!("{name}.key")),
+        }
+    }
+
     fn config(&self) -> config::Server {
         let https = Https {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-            cert_file: self.path().join("tls.crt"),
-            key_file: self.path().join("tls.key"),
+            certificates: vec![self.pair("tls")],
             client_ca_file: self.client_ca.then(|| self.path().join("clients.crt")),
             client_certificate_required: self.required,
+            proxy_protocol: false,
         };
         config::Server {
             https: vec![https],
