@@ -176,3 +176,27 @@ fn is_done(session: &mut ServerSession) -> bool {
 fn gone(cause: String) -> Error {
     Error::invalid("the request body ended before it was complete").with_source(cause)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_comes_after_the_first_wait_must_keep_the_pace() {
+        let slow = |seconds, bytes, min_rate| {
+            let waited = Duration::from_secs(seconds);
+            let pace = Pace {
+                min_rate,
+                waited,
+                bytes,
+            };
+            pace.is_too_slow(Duration::from_secs(30))
+        };
+        assert!(!slow(30, 0, 500));
+        assert!(slow(31, 499, 500));
+        assert!(!slow(31, 500, 500));
+        assert!(slow(3630, 1_799_999, 500));
+        assert!(!slow(3630, 1_800_000, 500));
+        assert!(!slow(1_000_000, 1, 0));
+    }
+}

@@ -108,6 +108,16 @@ fn check_http1(head: &RequestHeader, raw: &[u8]) -> Result<(), Refusal> {
             "the request has both Content-Length and Transfer-Encoding",
         ));
     }
+    // pingora looks at the last coding only. Others would be stored as if they were content, and servers disagree on
+    // what more than one `chunked` means (RFC 9112 §6.1 forbids it).
+    let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).iter();
+    if let Some(coding) = codings.next()
+        && (!coding.as_bytes().eq_ignore_ascii_case(b"chunked") || codings.next().is_some())
+    {
+        return Err(bad(
+            "the only transfer coding that is understood is `chunked`",
+        ));
+    }
     Ok(())
 }
 

@@ -20,14 +20,14 @@ pub(super) fn install_provider() {
 }
 
 /// A folder with the files of one TLS listener.
-struct Files {
+pub(super) struct Files {
     folder: TempDir,
     client_ca: bool,
     required: bool,
 }
 
 impl Files {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             folder: TempDir::new().expect("a folder"),
             client_ca: false,
@@ -44,12 +44,17 @@ impl Files {
     }
 
     /// Puts a new certificate for `localhost` in place and returns it as PEM.
-    fn renew(&self) -> String {
+    pub(super) fn renew(&self) -> String {
+        self.renew_for("tls", "localhost")
+    }
+
+    /// As [`Files::renew`] for another pair and name.
+    fn renew_for(&self, file: &str, name: &str) -> String {
         let key = KeyPair::generate().expect("a key");
-        let params = CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
+        let params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
         let pem = params.self_signed(&key).expect("a certificate").pem();
-        self.write("tls.key", &key.serialize_pem());
-        self.write("tls.crt", &pem);
+        self.write(&format!("{file}.key"), &key.serialize_pem());
+        self.write(&format!("{file}.crt"), &pem);
         pem
     }
 
@@ -60,7 +65,7 @@ impl Files {
         }
     }
 
-    fn config(&self) -> config::Server {
+    pub(super) fn config(&self) -> config::Server {
         let https = Https {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             certificates: vec![self.pair("tls")],
@@ -80,7 +85,7 @@ impl Files {
 }
 
 /// A client that trusts this certificate alone.
-fn trusting(pem: &str) -> ClientBuilder {
+pub(super) fn trusting(pem: &str) -> ClientBuilder {
     install_provider();
     let certificate = Certificate::from_pem(pem.as_bytes()).expect("a certificate");
     Client::builder()
@@ -209,6 +214,62 @@ async fn unusable_files_are_told_at_start() {
     );
 }
 
+/// Whether a client that trusts this certificate alone reaches the server by that name.
+async fn is_served(world: &World, pem: &str, name: &str) -> bool {
+    let address = world.address(Surface::Https);
+    let client = trusting(pem)
+        .resolve(name, address)
+        .build()
+        .expect("a client");
+    let url = format!("https://{name}:{}/hello", address.port());
+    client.get(url).send().await.is_ok()
+}
+
+#[tokio::test]
+async fn the_certificate_is_the_one_for_the_name_that_is_asked_for() {
+    let files = Files::new();
+    let first = files.renew();
+    let exact = files.renew_for("exact", "a.b.example");
+    let wildcard = files.renew_for("wildcard", "*.b.example");
+    let mut config = files.config();
+    let more = ["exact", "wildcard"].map(|name| files.pair(name));
+    config.https[0].certificates.extend(more);
+    let world = World::with(&config, ServerOptions::default()).await;
+    for (pem, name) in [
+        (&first, "localhost"),
+        (&exact, "a.b.example"),
+        (&exact, "A.B.EXAMPLE"),
+        (&wildcard, "c.b.example"),
+    ] {
+        assert!(is_served(&world, pem, name).await, "{name}");
+    }
+    for (pem, name) in [
+        (&first, "a.b.example"),
+        (&wildcard, "a.b.example"),
+        (&wildcard, "d.c.b.example"),
+        (&wildcard, "b.example"),
+    ] {
+        assert!(!is_served(&world, pem, name).await, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_broken_pair_keeps_its_own_certificate_only() {
+    let files = Files::new();
+    files.renew();
+    let other = files.renew_for("other", "other.example");
+    let mut config = files.config();
+    config.https[0].certificates.push(files.pair("other"));
+    let world = World::with(&config, ServerOptions::default()).await;
+
+    let renewed = files.renew();
+    files.write("other.crt", "not a certificate");
+    world.control.reload();
+    world.hooks.reloaded.acquire().await.expect("open").forget();
+    assert!(is_served(&world, &renewed, "localhost").await);
+    assert!(is_served(&world, &other, "other.example").await);
+}
+
 /// An authority and what it signs for clients.
 struct Authority(CertifiedIssuer<'static, KeyPair>);
 
@@ -266,6 +327,31 @@ async fn client_certificates_are_optional_verified_and_told() {
     let stranger = trusting(&pem).identity(Authority::new().issue("ci"));
     let stranger = stranger.build().expect("a client");
     assert!(get(&world, &stranger, "/subject").await.is_err());
+}
+
+#[tokio::test]
+async fn a_session_does_not_outlive_the_authority_that_it_began_under() {
+    let mut files = Files::new();
+    let pem = files.renew();
+    let authority = Authority::new();
+    files.write("clients.crt", &authority.0.pem());
+    files.client_ca = true;
+    let world = files.serve().await;
+    // Keeps sessions, but no connection.
+    let ci = trusting(&pem)
+        .identity(authority.issue("ci"))
+        .pool_max_idle_per_host(0)
+        .build()
+        .expect("a client");
+    for _ in 0..2 {
+        let (_, subject) = get(&world, &ci, "/subject").await.expect("an answer");
+        assert_eq!(subject, "CN=ci,O=Example\n");
+    }
+    files.write("clients.crt", &Authority::new().0.pem());
+    world.control.reload();
+    world.hooks.reloaded.acquire().await.expect("open").forget();
+    let late = get(&world, &ci, "/subject").await;
+    assert!(late.is_err(), "{late:?}");
 }
 
 #[tokio::test]
