@@ -34,12 +34,13 @@ pub(super) fn read(value: Option<Value<'_>>) -> Server {
         return defaults;
     };
     let mut taken = BTreeSet::new();
+    let http = section.take("http").filter(|value| !is_false(value));
+    // Listeners may build on them.
     let trusted_proxies = section
         .take("trusted_proxies")
         .map(|value| trusted_proxies(&value))
         .unwrap_or_default();
     let mut proxy_protocol = Vec::new();
-    let http = section.take("http").filter(|value| !is_false(value));
     let http: Option<Vec<ListenAddress>> = http.map(|value| {
         let mut listen = |item: &Value<'_>| {
             let (address, announced) = plain(item, &trusted_proxies, &mut taken)?;

@@ -19,7 +19,7 @@ use super::body::{self, Incoming, Rest};
 use super::connection::{Connection, MAX_STREAMS};
 use super::head;
 use super::respond::{self, Asked, Written};
-use crate::http::{Method, Request, Response, StatusCode};
+use crate::http::{Method, Request, Response, StatusCode, header};
 
 /// Receive windows that let uploads over long links run at speed; the connection's bounds what one client can make us hold.
 const STREAM_WINDOW: u32 = 1 << 20;
@@ -95,7 +95,10 @@ impl Connection {
             }
         };
         // 2. Parsing has reset the keep-alive time to forever; `None` is the client's wish or a doubtful framing.
-        let keep = session.get_keepalive().is_some();
+        // A proxy brings many clients on one connection, and pingora reads chunks more generously than others (a line feed in an
+        // extension, an empty size): where one ends must not decide whose the next request is.
+        let shared = self.trusted && request.headers.contains_key(header::TRANSFER_ENCODING);
+        let keep = session.get_keepalive().is_some() && !shared;
         session.set_read_timeout(Some(times.read));
         if let ServerSession::H1(session) = &mut session {
             session.set_pipelining_enabled(true);
