@@ -1,14 +1,20 @@
 //! TLS: protocols, certificate reload, client certificates.
 
+use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chartgate::config::{self, CertificateFiles, Https};
 use chartgate::server::{Server, ServerOptions, Surface};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use reqwest::{Certificate, Client, ClientBuilder, Identity, Version};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore};
 use tempfile::TempDir;
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::raw::Raw;
@@ -286,6 +292,12 @@ impl Authority {
 
     /// Certificate and key of a client of this name.
     fn issue(&self, name: &str) -> Identity {
+        let (certificate, key) = self.sign(name);
+        let both = format!("{}{}", certificate.pem(), key.serialize_pem());
+        Identity::from_pem(both.as_bytes()).expect("an identity")
+    }
+
+    fn sign(&self, name: &str) -> (rcgen::Certificate, KeyPair) {
         let mut params = CertificateParams::default();
         params.distinguished_name = rcgen::DistinguishedName::new();
         params
@@ -294,8 +306,7 @@ impl Authority {
         params.distinguished_name.push(DnType::CommonName, name);
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.0).expect("a certificate");
-        let both = format!("{}{}", certificate.pem(), key.serialize_pem());
-        Identity::from_pem(both.as_bytes()).expect("an identity")
+        (certificate, key)
     }
 }
 
@@ -329,28 +340,56 @@ async fn client_certificates_are_optional_verified_and_told() {
     assert!(get(&world, &stranger, "/subject").await.is_err());
 }
 
+/// Asks who the client is on a connection of its own, and says whether its session was resumed.
+fn subject_of(
+    config: &Arc<ClientConfig>,
+    address: SocketAddr,
+) -> std::io::Result<(Option<HandshakeKind>, String)> {
+    let name = "localhost".try_into().expect("a name");
+    let mut session = ClientConnection::new(config.clone(), name).expect("a session");
+    let mut socket = std::net::TcpStream::connect(address)?;
+    socket.set_read_timeout(Some(Duration::from_secs(20)))?;
+    let mut stream = rustls::Stream::new(&mut session, &mut socket);
+    stream.write_all(b"GET /subject HTTP/1.1\r\nHost: gw\r\nConnection: close\r\n\r\n")?;
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply)?;
+    let body = reply.rsplit("\r\n").next().unwrap_or_default();
+    Ok((session.handshake_kind(), body.to_owned()))
+}
+
 #[tokio::test]
 async fn a_session_does_not_outlive_the_authority_that_it_began_under() {
+    install_provider();
     let mut files = Files::new();
     let pem = files.renew();
     let authority = Authority::new();
     files.write("clients.crt", &authority.0.pem());
     files.client_ca = true;
     let world = files.serve().await;
-    // Keeps sessions, but no connection.
-    let ci = trusting(&pem)
-        .identity(authority.issue("ci"))
-        .pool_max_idle_per_host(0)
-        .build()
+    let mut roots = RootCertStore::empty();
+    let server = CertificateDer::from_pem_slice(pem.as_bytes()).expect("a certificate");
+    roots.add(server).expect("an authority");
+    let (certificate, key) = authority.sign("ci");
+    let key = PrivateKeyDer::try_from(key.serialize_der()).expect("a key");
+    let client = ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_client_auth_cert(vec![certificate.der().clone()], key)
         .expect("a client");
-    for _ in 0..2 {
-        let (_, subject) = get(&world, &ci, "/subject").await.expect("an answer");
-        assert_eq!(subject, "CN=ci,O=Example\n");
+    let client = Arc::new(client);
+    let address = world.address(Surface::Https);
+    let ask = || {
+        let client = client.clone();
+        let asked = spawn_blocking(move || subject_of(&client, address));
+        async { asked.await.expect("no panic") }
+    };
+    for kind in [HandshakeKind::Full, HandshakeKind::Resumed] {
+        let (seen, subject) = ask().await.expect("an answer");
+        assert_eq!((seen, subject.as_str()), (Some(kind), "CN=ci,O=Example\n"));
     }
     files.write("clients.crt", &Authority::new().0.pem());
     world.control.reload();
     world.hooks.reloaded.acquire().await.expect("open").forget();
-    let late = get(&world, &ci, "/subject").await;
+    let late = ask().await;
     assert!(late.is_err(), "{late:?}");
 }
 
