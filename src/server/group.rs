@@ -33,7 +33,7 @@ pub(super) struct Group {
 
 impl Group {
     pub(super) fn start(
-        handler: Arc<dyn Handler>,
+        handler: &Arc<dyn Handler>,
         listeners: Vec<Listener>,
         most_connections: usize,
         times: Times,

@@ -122,9 +122,9 @@ impl Server {
             linger: Duration::ZERO,
             ..times
         };
-        let mut public = Group::start(public, public_listeners, limits.public, times, manners);
+        let mut public = Group::start(&public, public_listeners, limits.public, times, manners);
         let mut admin = Group::start(
-            admin,
+            &admin,
             admin_listeners,
             limits.admin,
             admin_times,

@@ -58,6 +58,27 @@ async fn streams_that_are_reset_at_once_do_not_pile_up() {
 }
 
 #[tokio::test]
+async fn requests_of_streams_that_are_gone_count() {
+    let world = World::run().await;
+    let mut client = world.connect().await;
+    client.send(PREFACE).await;
+    let block = get("/held");
+    for number in 0..300u32 {
+        let stream = 2 * number + 1;
+        let head = frame(HEADERS, END_STREAM | END_HEADERS, stream, &block);
+        client.send(head).await;
+        world.one_held().await;
+        let reset = frame(RST_STREAM, 0, stream, &8u32.to_be_bytes());
+        client.send(reset).await;
+    }
+    let head = frame(HEADERS, END_STREAM | END_HEADERS, 601, &block);
+    client.send(head).await;
+    client.ended().await;
+    assert_eq!(world.desk.waiting.available_permits(), 0, "one more runs");
+    assert!(is_served(&world).await);
+}
+
+#[tokio::test]
 async fn a_head_that_never_ends_is_cut_off() {
     let world = World::run().await;
     let mut client = world.connect().await;
