@@ -213,7 +213,7 @@ auth: {users_file: htpasswd}
     assert_eq!(config.server.http.len(), 2);
     assert_eq!(config.server.grace_period, Duration::from_secs(90));
     assert_eq!(
-        config.server.https[0].cert_file,
+        config.server.https[0].certificates[0].cert_file,
         folder.path().join("tls.crt")
     );
     assert_eq!(config.cache.memory, 1_000_000_000);
@@ -260,7 +260,17 @@ const TABLE: &[(&str, &str, &str)] = &[
     // Wrong types and units.
     ("server: 5", "server", "expected a section"),
     ("server: [a]", "server", "expected a section of keys, found a list"),
-    ("server: {http: {a: b}}", "server.http", "expected a single value"),
+    ("server: {http: {listen: '127.0.0.1:1', a: b}}", "server.http.a", "unknown key"),
+    ("server: {http: {listen: '127.0.0.1:1', proxy_protocol: true}}", "server.http.proxy_protocol", "nobody would be believed"),
+    ("server: {redirect_http: true}", "server.redirect_http", "there is no TLS listener"),
+    ("server: {redirect_http: 'http://a.example'}", "server.redirect_http", "write `true`, or an address"),
+    ("server: {redirect_http: 'https://a.example/path'}", "server.redirect_http", "write `true`, or an address"),
+    ("server: {trusted_proxies: [10.0.0.1/8]}", "server.trusted_proxies[0]", "has bits after the first 8"),
+    ("server: {trusted_proxies: everybody}", "server.trusted_proxies", "write a network"),
+    ("server: {forwarded_header: via}", "server.forwarded_header", "known:"),
+    ("server: {max_connections: many}", "server.max_connections", "write a number of connections"),
+    ("server: {https: {listen: ':1', certificates: []}}", "server.https.certificates", "at least one certificate"),
+    ("server: {https: {listen: ':1', cert_file: a, certificates: [{cert_file: b}]}}", "server.https.cert_file", "keep one of the two forms"),
     ("server: {http: 8080}", "server.http", "write an address such as `127.0.0.1:8080`"),
     ("server: {http: ['127.0.0.1:1', 'x']}", "server.http[1]", "write an address"),
     ("server: {grace_period: 20}", "server.grace_period", "write a duration with its unit"),

@@ -64,7 +64,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("redis", &["cache/redis.rs"]),
     ("reqwest", &["net/"]),
     ("rustix", &["http/file.rs"]),
-    ("rustls", &["net/tls.rs", "server/tls.rs"]),
+    ("rustls", &["net/tls.rs", "server/tls/"]),
     ("semver", &["chart/version.rs"]),
     ("serde_saphyr", &["config/tree.rs"]),
     ("serde_yaml", &["chart/", "index/"]),

@@ -11,6 +11,7 @@ mod leaves;
 mod mistakes;
 mod museum;
 pub mod namespace;
+mod network;
 mod oci;
 mod registries;
 mod registry_server;
@@ -36,6 +37,7 @@ use url::Url;
 pub use self::leaves::{Leaf, leaves};
 pub use self::mistakes::{Mistake, Mistakes, nearest};
 pub use self::museum::Museum;
+pub use self::network::{ForwardedHeader, Network, TrustedProxies, owner_of};
 pub use self::oci::{
     HostedRegistry, Oci, OciAuth, RegistryMember, RegistryServer, TokenServer, VirtualHost,
 };
@@ -156,6 +158,29 @@ pub struct Server {
     pub write_timeout: Duration,
     /// Worker threads; default: the number of cores.
     pub threads: usize,
+    /// Where requests of the plain TCP listeners are sent; `None`: they are answered.
+    pub redirect_http: Option<Redirect>,
+    /// Whose word about the client's address, scheme and host counts. Default: nobody's.
+    pub trusted_proxies: TrustedProxies,
+    /// Which header fields these write.
+    pub forwarded_header: ForwardedHeader,
+    /// Plain listeners whose connections begin with a PROXY protocol header.
+    pub proxy_protocol: Vec<ListenAddress>,
+    /// How many connections the public listeners together keep open; `None`: what the limit of open files allows.
+    pub max_connections: Option<usize>,
+    /// How many of these one address (IPv6: one /64) may have; `None`: any number. Trusted proxies do not count.
+    pub max_connections_per_address: Option<usize>,
+    /// Bytes per second that a request body must come with on average, after a first `read_timeout`. Default 500; 0: any.
+    pub min_body_rate: u64,
+}
+
+/// `server.redirect_http:`
+#[derive(Clone, Debug, PartialEq)]
+pub enum Redirect {
+    /// To the host that the request names, at the port of the first TLS listener (`true`).
+    SameHost,
+    /// To this origin: scheme https, host and port.
+    To(Url),
 }
 
 /// Where a listener listens.
@@ -181,14 +206,23 @@ impl fmt::Display for ListenAddress {
 pub struct Https {
     /// The TLS address.
     pub listen: SocketAddr,
-    /// PEM certificate chain; reread when it changes.
-    pub cert_file: PathBuf,
-    /// PEM private key; reread when it changes.
-    pub key_file: PathBuf,
+    /// What the listener proves itself with, at least one: the first that has the name a client asks for, else the first.
+    pub certificates: Vec<CertificateFiles>,
     /// PEM certificates of the authorities that issue client certificates. Present: clients may show one.
     pub client_ca_file: Option<PathBuf>,
     /// Whether clients must show a certificate (`client_certificates: required`). Default false: they may.
     pub client_certificate_required: bool,
+    /// Whether connections begin with a PROXY protocol header. Default false.
+    pub proxy_protocol: bool,
+}
+
+/// `server.https.certificates[]:`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// PEM certificate chain; reread when it changes.
+    pub cert_file: PathBuf,
+    /// PEM private key; reread when it changes.
+    pub key_file: PathBuf,
 }
 
 /// `cache:`

@@ -4,8 +4,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::resolve::required;
-use super::section::Value;
-use super::{Https, ListenAddress, Server, units};
+use super::section::{Section, Value};
+use super::{
+    CertificateFiles, ForwardedHeader, Https, ListenAddress, Network, Redirect, Server,
+    TrustedProxies, units,
+};
 
 /// The section; absent keys have their defaults.
 pub(super) fn read(value: Option<Value<'_>>) -> Server {
@@ -19,24 +22,39 @@ pub(super) fn read(value: Option<Value<'_>>) -> Server {
         context_path: String::new(),
         read_timeout: Duration::from_secs(30),
         write_timeout: Duration::from_secs(60),
+        redirect_http: None,
+        trusted_proxies: TrustedProxies::default(),
+        forwarded_header: ForwardedHeader::default(),
+        proxy_protocol: Vec::new(),
+        max_connections: None,
+        max_connections_per_address: None,
+        min_body_rate: 500,
     };
     let Some(mut section) = value.and_then(|value| value.section()) else {
         return defaults;
     };
     let mut taken = BTreeSet::new();
     let http = section.take("http").filter(|value| !is_false(value));
+    // Listeners may build on them.
+    let trusted_proxies = section
+        .take("trusted_proxies")
+        .map(|value| trusted_proxies(&value))
+        .unwrap_or_default();
+    let mut proxy_protocol = Vec::new();
     let http: Option<Vec<ListenAddress>> = http.map(|value| {
-        let listen = |item: &Value<'_>| {
-            let address = item.parsed(units::listen_address)?;
-            claim(&mut taken, item, &address);
+        let mut listen = |item: &Value<'_>| {
+            let (address, announced) = plain(item, &trusted_proxies, &mut taken)?;
+            if announced {
+                proxy_protocol.push(address.clone());
+            }
             Some(address)
         };
-        value.items().iter().filter_map(listen).collect()
+        value.items().iter().filter_map(&mut listen).collect()
     });
     let https = section
         .take("https")
         .map(|value| {
-            let listen = |item: &Value<'_>| https(item, &mut taken);
+            let listen = |item: &Value<'_>| https(item, &trusted_proxies, &mut taken);
             value.items().iter().filter_map(listen).collect::<Vec<_>>()
         })
         .unwrap_or_default();
@@ -59,6 +77,24 @@ pub(super) fn read(value: Option<Value<'_>>) -> Server {
     let context_path = section.parsed_or("context_path", defaults.context_path, context_path);
     let read_timeout = section.parsed_or("read_timeout", defaults.read_timeout, patience);
     let write_timeout = section.parsed_or("write_timeout", defaults.write_timeout, patience);
+    let redirect_http = section.take("redirect_http").and_then(|value| {
+        let redirect = value.parsed(redirect)?;
+        if redirect == Some(Redirect::SameHost) && https.is_empty() {
+            value.mistake("there is no TLS listener to redirect to: set `https`, or write its address such as `https://charts.example.com`");
+        }
+        redirect
+    });
+    let forwarded_header = section.choice(
+        "forwarded_header",
+        defaults.forwarded_header,
+        &[
+            ("x-forwarded", ForwardedHeader::XForwarded),
+            ("forwarded", ForwardedHeader::Standard),
+        ],
+    );
+    let max_connections = section.parsed_or("max_connections", None, count);
+    let max_connections_per_address = section.parsed_or("max_connections_per_address", None, count);
+    let min_body_rate = section.size("min_body_rate", defaults.min_body_rate);
     section.finish();
     Server {
         // Whoever asks for TLS only does not want an open port beside it.
@@ -77,18 +113,99 @@ pub(super) fn read(value: Option<Value<'_>>) -> Server {
         context_path,
         read_timeout,
         write_timeout,
+        redirect_http,
+        trusted_proxies,
+        forwarded_header,
+        proxy_protocol,
+        max_connections,
+        max_connections_per_address,
+        min_body_rate,
     }
 }
 
-fn https(value: &Value<'_>, taken: &mut BTreeSet<String>) -> Option<Https> {
+/// A plain listener: its address, or a section with it. Whether its connections begin with a PROXY protocol header.
+fn plain(
+    value: &Value<'_>,
+    trusted: &TrustedProxies,
+    taken: &mut BTreeSet<String>,
+) -> Option<(ListenAddress, bool)> {
+    let mut listen = |value: &Value<'_>| {
+        let address = value.parsed(units::listen_address)?;
+        claim(taken, value, &address);
+        Some(address)
+    };
+    if !value.is_section() {
+        return Some((listen(value)?, false));
+    }
+    let mut section = value.section()?;
+    let address = required(&mut section, "listen", &mut listen);
+    let announced = proxy_protocol(&mut section, trusted);
+    section.finish();
+    Some((address?, announced))
+}
+
+fn proxy_protocol(section: &mut Section<'_>, trusted: &TrustedProxies) -> bool {
+    let Some(value) = section.take("proxy_protocol") else {
+        return false;
+    };
+    let announced = value.parsed(units::boolean).unwrap_or(false);
+    if announced && trusted.is_empty() {
+        value.mistake(
+            "nobody would be believed: list who sends these headers in `server.trusted_proxies`",
+        );
+    }
+    announced
+}
+
+fn trusted_proxies(value: &Value<'_>) -> TrustedProxies {
+    let mut trusted = TrustedProxies::default();
+    for item in value.items() {
+        let network = item.parsed(|text| match text {
+            "unix" => Ok(None),
+            text => Network::parse(text).map(Some),
+        });
+        match network {
+            Some(Some(network)) => trusted.networks.push(network),
+            Some(None) => trusted.unix = true,
+            None => {}
+        }
+    }
+    trusted
+}
+
+/// `true`, `false` or an origin.
+fn redirect(text: &str) -> Result<Option<Redirect>, String> {
+    if let Ok(on) = units::boolean(text) {
+        return Ok(on.then_some(Redirect::SameHost));
+    }
+    match units::plain_url(text) {
+        Ok(url) if url.scheme() == "https" && url.path() == "/" => Ok(Some(Redirect::To(url))),
+        Ok(_) | Err(_) => {
+            Err("write `true`, or an address such as `https://charts.example.com:8443`".into())
+        }
+    }
+}
+
+/// A number of connections; 0 leaves the limit out.
+fn count(text: &str) -> Result<Option<usize>, String> {
+    let count: usize = text
+        .parse()
+        .map_err(|_| "write a number of connections; 0: no limit")?;
+    Ok((count > 0).then_some(count))
+}
+
+fn https(
+    value: &Value<'_>,
+    trusted: &TrustedProxies,
+    taken: &mut BTreeSet<String>,
+) -> Option<Https> {
     let mut section = value.section()?;
     let listen = required(&mut section, "listen", |value| {
         let address = value.parsed(units::socket_address)?;
         claim(taken, value, &ListenAddress::Tcp(address));
         Some(address)
     });
-    let cert_file = required(&mut section, "cert_file", Value::readable_file);
-    let key_file = required(&mut section, "key_file", Value::readable_file);
+    let certificates = certificates(&mut section);
     let client_ca_file = section.take("client_ca_file");
     let has_client_ca = client_ca_file.is_some();
     let client_ca_file = client_ca_file.and_then(|value| value.readable_file());
@@ -99,14 +216,48 @@ fn https(value: &Value<'_>, taken: &mut BTreeSet<String>) -> Option<Https> {
         }
         Some(required)
     });
+    let proxy_protocol = proxy_protocol(&mut section, trusted);
     section.finish();
     Some(Https {
         listen: listen?,
-        cert_file: cert_file?,
-        key_file: key_file?,
+        certificates: certificates?,
         client_ca_file,
         client_certificate_required: client_certificate_required.unwrap_or(false),
+        proxy_protocol,
     })
+}
+
+/// `certificates`, or the one pair that stands in the listener's own section.
+fn certificates(section: &mut Section<'_>) -> Option<Vec<CertificateFiles>> {
+    let pair = |section: &mut Section<'_>| {
+        let cert_file = required(section, "cert_file", Value::readable_file);
+        let key_file = required(section, "key_file", Value::readable_file);
+        Some(CertificateFiles {
+            cert_file: cert_file?,
+            key_file: key_file?,
+        })
+    };
+    let Some(list) = section.take("certificates") else {
+        return Some(vec![pair(section)?]);
+    };
+    for key in ["cert_file", "key_file"] {
+        section.refuse(
+            key,
+            "`certificates` has the pairs; keep one of the two forms",
+        );
+    }
+    let items = list.items();
+    if items.is_empty() {
+        list.mistake("a TLS listener needs at least one certificate");
+    }
+    let read = |item: &Value<'_>| {
+        let mut section = item.section()?;
+        let files = pair(&mut section);
+        section.finish();
+        files
+    };
+    let certificates: Vec<_> = items.iter().filter_map(read).collect();
+    (certificates.len() == items.len() && !certificates.is_empty()).then_some(certificates)
 }
 
 /// Two listeners cannot share an address, except port 0, which is another port each time.

@@ -33,11 +33,13 @@ pub struct Request {
     pub query: Option<String>,
     /// All header fields.
     pub headers: HeaderMap,
-    /// Which host it was sent to, as the client wrote it: of an absolute target or `:authority`, else the `Host` field.
+    /// Which host it was sent to, as the client wrote it: of an absolute target or `:authority`, else the `Host` field. Where a
+    /// trusted proxy says so, the one that the client sent it to.
     pub host: Option<String>,
-    /// Whether its connection to this process is encrypted.
+    /// Whether its connection to this process is encrypted, or that to the trusted proxy which says so.
     pub secure: bool,
-    /// The peer's address, absent on Unix sockets.
+    /// The client's address: the peer's, or the one that trusted proxies tell (with port 0 where they tell none). Absent on Unix
+    /// sockets otherwise.
     pub peer: Option<SocketAddr>,
     /// The subject of a verified client certificate, where the listener asks for one.
     pub certificate_subject: Option<Arc<str>>,

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::Version;
 use pingora::protocols::http::ServerSession;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::error::{Error, Result};
 use crate::http::{RequestBody, header};
@@ -21,9 +21,24 @@ const KEEP_LENGTH: u64 = 1 << 20;
 pub(super) struct Incoming<'a> {
     session: &'a mut ServerSession,
     patience: Duration,
+    pace: Pace,
     length: Option<u64>,
     wants_continue: bool,
     broken: bool,
+}
+
+/// How fast a body comes, by the time that we waited for it: a handler that takes its time is not the client's fault.
+struct Pace {
+    min_rate: u64,
+    waited: Duration,
+    bytes: u64,
+}
+
+impl Pace {
+    fn is_too_slow(&self, patience: Duration) -> bool {
+        let beyond = self.waited.saturating_sub(patience);
+        beyond.as_millis() * u128::from(self.min_rate) > u128::from(self.bytes) * 1000
+    }
 }
 
 /// What is left of a body once the handler has answered.
@@ -40,7 +55,8 @@ pub(super) enum Rest {
 }
 
 impl<'a> Incoming<'a> {
-    pub(super) fn new(session: &'a mut ServerSession, patience: Duration) -> Self {
+    /// `patience` is for the next bytes, `min_rate` (bytes per second, 0: any) for all of them after a first such wait.
+    pub(super) fn new(session: &'a mut ServerSession, patience: Duration, min_rate: u64) -> Self {
         let version = session.req_header().version;
         let headers = &session.req_header().headers;
         let value = |name| headers.get(name).and_then(|value| value.to_str().ok());
@@ -57,6 +73,11 @@ impl<'a> Incoming<'a> {
             length: if empty { Some(0) } else { announced },
             session,
             patience,
+            pace: Pace {
+                min_rate,
+                waited: Duration::ZERO,
+                bytes: 0,
+            },
             broken: false,
         }
     }
@@ -82,8 +103,20 @@ impl<'a> Incoming<'a> {
                 .map_err(|err| gone(err.to_string()))?;
         }
         // pingora's own read timeout works for HTTP/1.1 only.
+        let began = Instant::now();
         match timeout(self.patience, self.session.read_request_body()).await {
-            Ok(Ok(chunk)) => Ok(chunk),
+            Ok(Ok(Some(chunk))) => {
+                self.pace.waited += began.elapsed();
+                self.pace.bytes += chunk.len() as u64;
+                if self.pace.is_too_slow(self.patience) {
+                    return Err(Error::invalid(format!(
+                        "the client sends its request body slower than {} bytes per second",
+                        self.pace.min_rate
+                    )));
+                }
+                Ok(Some(chunk))
+            }
+            Ok(Ok(None)) => Ok(None),
             Ok(Err(err)) => Err(gone(err.to_string())),
             Err(_) => Err(Error::invalid(format!(
                 "the client sent nothing of its request body for {:?}",
@@ -142,4 +175,28 @@ fn is_done(session: &mut ServerSession) -> bool {
 
 fn gone(cause: String) -> Error {
     Error::invalid("the request body ended before it was complete").with_source(cause)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_comes_after_the_first_wait_must_keep_the_pace() {
+        let slow = |seconds, bytes, min_rate| {
+            let waited = Duration::from_secs(seconds);
+            let pace = Pace {
+                min_rate,
+                waited,
+                bytes,
+            };
+            pace.is_too_slow(Duration::from_secs(30))
+        };
+        assert!(!slow(30, 0, 500));
+        assert!(slow(31, 499, 500));
+        assert!(!slow(31, 500, 500));
+        assert!(slow(3630, 1_799_999, 500));
+        assert!(!slow(3630, 1_800_000, 500));
+        assert!(!slow(1_000_000, 1, 0));
+    }
 }

@@ -1,38 +1,49 @@
-//! One connection from its first byte to its last: counted, recognised as HTTP/1.1 or h2c, served by pingora, cut when it
-//! waits too long or the server ends.
+//! One connection from its first byte to its last: counted, asked who it is (PROXY protocol, TLS), recognised as HTTP/1.1 or
+//! h2c, served by pingora, cut when it waits too long or the server ends.
 //!
 //! pingora's own look for the h2c preface waits for 24 bytes without a limit, so that `GET / HTTP/1.0` or silence hang;
 //! [`Front`] looks first and tells pingora which protocol it is.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use pingora::apps::{HttpServerOptions, ServerApp};
 use pingora::protocols::l4::stream::Stream as PlainStream;
-use pingora::protocols::{ALPN, Stream};
+use pingora::protocols::{ALPN, GetSocketDigest as _, Stream};
 use pingora::server::ShutdownWatch;
 use tokio::io::AsyncReadExt as _;
 
-use super::registry::{Registry, Watch};
-use super::tls::ClientSubject;
+use super::manners::{Manners, Opening};
+use super::proxy_protocol;
+use super::registry::{Entry, Registry, Watch};
+use super::tls::ClientCertificate;
 use super::{Handler, Times};
 
 const H2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// What all connections of one handler share.
+/// What all connections of one listener share.
 pub(super) struct Front {
     pub(super) handler: Arc<dyn Handler>,
-    pub(super) ids: RequestIds,
+    pub(super) ids: Arc<RequestIds>,
     pub(super) times: Times,
+    pub(super) manners: Arc<Manners>,
+    pub(super) opening: Opening,
     registry: Arc<Registry>,
     http1: HttpServerOptions,
     http2: HttpServerOptions,
 }
 
 impl Front {
-    pub(super) fn new(handler: Arc<dyn Handler>, registry: Arc<Registry>, times: Times) -> Self {
+    pub(super) fn new(
+        handler: Arc<dyn Handler>,
+        ids: Arc<RequestIds>,
+        registry: Arc<Registry>,
+        times: Times,
+        manners: Arc<Manners>,
+        opening: Opening,
+    ) -> Self {
         let options = |h2c| {
             let mut options = HttpServerOptions::default();
             options.h2c = h2c;
@@ -41,28 +52,85 @@ impl Front {
         };
         Self {
             handler,
-            ids: RequestIds::new(),
+            ids,
             times,
+            manners,
+            opening,
             registry,
             http1: options(false),
             http2: options(true),
         }
     }
 
-    async fn serve(self: &Arc<Self>, watch: Arc<Watch>, stream: Stream, shutdown: &ShutdownWatch) {
-        let (stream, h2c) = if stream.get_ssl_digest().is_some() {
-            (stream, false)
-        } else {
-            let Some(found) = look_for_h2c(stream).await else {
-                return;
-            };
-            found
+    /// What comes before the first request, in the order of the wire, and then the requests. The registry cuts whoever takes
+    /// longer for the beginning than for a head.
+    async fn serve(self: &Arc<Self>, entry: &mut Entry, stream: Stream, shutdown: &ShutdownWatch) {
+        let Ok(mut plain) = stream.into_any().downcast::<PlainStream>() else {
+            return;
         };
-        if h2c || matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
-            watch.speaks_http2();
+        // 1. Who is there. A peer that has gone already has no address.
+        let neighbour = address_of(&plain);
+        if neighbour.is_none() && !self.opening.unix {
+            return;
         }
-        let connection = Arc::new(Connection::new(self.clone(), watch, &stream, h2c));
-        connection.process_new(stream, shutdown).await;
+        let trusted = &self.manners.trusted;
+        let mut peer = neighbour;
+        if self.opening.proxy_protocol {
+            if !trusted.trusts(neighbour.map(|address| address.ip())) {
+                tracing::debug!(client.address = ?neighbour, "a connection from no trusted proxy to a listener for these was closed");
+                return;
+            }
+            match proxy_protocol::read(&mut *plain).await {
+                Ok(client) => peer = client.or(neighbour),
+                Err(why) => {
+                    tracing::debug!(client.address = ?neighbour, "a PROXY protocol header was not usable ({why:?}); the connection was closed");
+                    return;
+                }
+            }
+        }
+        // 2. Whether it has connections enough. A trusted proxy has those of all its clients.
+        let trusted = trusted.trusts(peer.map(|address| address.ip()));
+        if let Some(peer) = peer
+            && !trusted
+            && !entry.belongs_to(peer.ip())
+        {
+            return;
+        }
+        // 3. TLS, or a look at which protocol it is.
+        let (stream, h2c): (Stream, bool) = match &self.opening.identity {
+            Some(identity) => match identity.accept(*plain).await {
+                Ok(stream) => (Box::new(stream), false),
+                Err(err) => {
+                    tracing::debug!(client.address = ?peer, "a TLS handshake failed: {err}");
+                    return;
+                }
+            },
+            None => {
+                let Some(h2c) = look_for_h2c(&mut plain).await else {
+                    return;
+                };
+                (plain, h2c)
+            }
+        };
+        // 4. Requests.
+        if h2c || matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
+            entry.watch.speaks_http2();
+        }
+        let Some(subject) = certificate_subject(&stream) else {
+            tracing::debug!(client.address = ?peer, "a resumed TLS session had a client certificate that does not count any more");
+            return;
+        };
+        let connection = Connection {
+            front: self.clone(),
+            watch: entry.watch.clone(),
+            peer,
+            trusted,
+            secure: self.opening.identity.is_some(),
+            subject,
+            running: AtomicUsize::new(0),
+            h2c,
+        };
+        Arc::new(connection).process_new(stream, shutdown).await;
     }
 }
 
@@ -73,19 +141,39 @@ impl ServerApp for Front {
         stream: Stream,
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
-        let entry = self.registry.enter()?;
+        let mut entry = self.registry.enter()?;
+        let watch = entry.watch.clone();
         tokio::select! {
             biased;
-            () = self.serve(entry.watch.clone(), stream, shutdown) => {}
-            () = entry.watch.is_cut() => {}
+            () = self.serve(&mut entry, stream, shutdown) => {}
+            () = watch.is_cut() => {}
         }
         None
     }
 }
 
+fn address_of(stream: &PlainStream) -> Option<SocketAddr> {
+    let socket = stream.get_socket_digest()?;
+    let address = socket.peer_addr()?.as_inet()?;
+    Some(SocketAddr::new(address.ip().to_canonical(), address.port()))
+}
+
+/// The subject of the client's certificate, if it showed one; `None` where that must not be served.
+#[expect(
+    clippy::option_option,
+    reason = "nobody and nobody we serve are two things"
+)]
+fn certificate_subject(stream: &Stream) -> Option<Option<Arc<str>>> {
+    let tls = stream.get_ssl_digest();
+    match tls.as_ref().and_then(|tls| tls.extension.get()) {
+        Some(ClientCertificate::Verified(subject)) => Some(subject.clone()),
+        Some(ClientCertificate::Refused) => None,
+        None => Some(None),
+    }
+}
+
 /// Reads until the preface is complete or impossible, and puts the bytes back. `None`: the peer left.
-async fn look_for_h2c(stream: Stream) -> Option<(Stream, bool)> {
-    let mut plain = stream.into_any().downcast::<PlainStream>().ok()?;
+async fn look_for_h2c(plain: &mut PlainStream) -> Option<bool> {
     let mut seen = [0; H2_PREFACE.len()];
     let mut length = 0;
     while length < seen.len() && H2_PREFACE.starts_with(&seen[..length]) {
@@ -95,35 +183,46 @@ async fn look_for_h2c(stream: Stream) -> Option<(Stream, bool)> {
         }
     }
     plain.rewind(&seen[..length]);
-    Some((plain, seen == *H2_PREFACE))
+    Some(seen == *H2_PREFACE)
 }
 
 /// What the requests of one connection share.
 pub(super) struct Connection {
     pub(super) front: Arc<Front>,
     pub(super) watch: Arc<Watch>,
+    /// The client, or the last proxy before us.
     pub(super) peer: Option<SocketAddr>,
     pub(super) secure: bool,
     pub(super) subject: Option<Arc<str>>,
+    /// Whether what `peer` says about its client counts.
+    pub(super) trusted: bool,
+    running: AtomicUsize,
     h2c: bool,
 }
 
+/// Streams that one connection may have open at a time.
+pub(super) const MAX_STREAMS: u32 = 100;
+/// Requests of one connection that may run at a time, those of streams that are gone included.
+const MAX_RUNNING: usize = 3 * MAX_STREAMS as usize;
+
+/// One running request of a stream.
+pub(super) struct Running<'a>(&'a AtomicUsize);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Connection {
-    fn new(front: Arc<Front>, watch: Arc<Watch>, stream: &Stream, h2c: bool) -> Self {
-        let socket = stream.get_socket_digest();
-        let peer = socket.and_then(|socket| socket.peer_addr()?.as_inet().copied());
-        let subject = stream.get_ssl_digest().and_then(|tls| {
-            let subject = tls.extension.get::<ClientSubject>()?;
-            Some(subject.0.clone())
-        });
-        Self {
-            front,
-            watch,
-            peer,
-            secure: stream.get_ssl_digest().is_some(),
-            subject,
-            h2c,
-        }
+    /// Counts a request of a stream that begins; `None`: so many run that the client cannot have meant it.
+    ///
+    /// A stream that the client resets makes room for the next at once, while its request may still run: without a limit of
+    /// their own requests would pile up (CVE-2023-44487).
+    pub(super) fn begin_stream(&self) -> Option<Running<'_>> {
+        let before = self.running.fetch_add(1, Ordering::Relaxed);
+        let running = Running(&self.running);
+        (before < MAX_RUNNING).then_some(running)
     }
 
     pub(super) fn options(&self) -> &HttpServerOptions {
@@ -142,7 +241,7 @@ pub(super) struct RequestIds {
 }
 
 impl RequestIds {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         // Without system randomness the time is unique enough for a log.
         let fallback = |_| jiff::Timestamp::now().as_nanosecond() as u64;
         Self {

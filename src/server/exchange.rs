@@ -16,10 +16,10 @@ use tokio::time::timeout;
 
 use super::Outcome;
 use super::body::{self, Incoming, Rest};
-use super::connection::Connection;
+use super::connection::{Connection, MAX_STREAMS};
 use super::head;
 use super::respond::{self, Asked, Written};
-use crate::http::{Method, Request, Response, StatusCode};
+use crate::http::{Method, Request, Response, StatusCode, header};
 
 /// Receive windows that let uploads over long links run at speed; the connection's bounds what one client can make us hold.
 const STREAM_WINDOW: u32 = 1 << 20;
@@ -38,6 +38,11 @@ impl HttpServerApp for Connection {
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
         if session.is_http2() {
+            let Some(_running) = self.begin_stream() else {
+                tracing::debug!(client.address = ?self.peer, "a client reset streams faster than their requests end; the connection was closed");
+                self.watch.cut();
+                return None;
+            };
             // A stream runs on a task of its own, which outlives its connection.
             tokio::select! {
                 biased;
@@ -51,6 +56,7 @@ impl HttpServerApp for Connection {
 
     fn h2_options(&self) -> Option<H2Options> {
         let mut options = default_h2_options();
+        options.max_concurrent_streams(MAX_STREAMS);
         options.initial_window_size(STREAM_WINDOW);
         options.initial_connection_window_size(CONNECTION_WINDOW);
         Some(options)
@@ -89,7 +95,10 @@ impl Connection {
             }
         };
         // 2. Parsing has reset the keep-alive time to forever; `None` is the client's wish or a doubtful framing.
-        let keep = session.get_keepalive().is_some();
+        // A proxy brings many clients on one connection, and pingora reads chunks more generously than others (a line feed in an
+        // extension, an empty size): where one ends must not decide whose the next request is.
+        let shared = self.trusted && request.headers.contains_key(header::TRANSFER_ENCODING);
+        let keep = session.get_keepalive().is_some() && !shared;
         session.set_read_timeout(Some(times.read));
         if let ServerSession::H1(session) = &mut session {
             session.set_pipelining_enabled(true);
@@ -166,7 +175,14 @@ impl Connection {
 
     /// Asks the handler. A panic is logged by the panic hook and answered with 500.
     async fn handle(&self, request: &Request, session: &mut ServerSession) -> (Response, Rest) {
-        let mut incoming = Incoming::new(session, self.front.times.read);
+        if let Some(elsewhere) = self.redirect(request) {
+            return (
+                elsewhere,
+                Incoming::new(session, self.front.times.read, 0).rest(),
+            );
+        }
+        let min_rate = self.front.manners.min_body_rate;
+        let mut incoming = Incoming::new(session, self.front.times.read, min_rate);
         let answer = self.front.handler.handle(request, &mut incoming);
         let response = AssertUnwindSafe(answer).catch_unwind().await;
         let response = response.unwrap_or_else(|_| {
@@ -175,6 +191,15 @@ impl Connection {
             Response::text(StatusCode::INTERNAL_SERVER_ERROR, text)
         });
         (response, incoming.rest())
+    }
+
+    /// To TLS, from listeners that have none.
+    fn redirect(&self, request: &Request) -> Option<Response> {
+        let to_tls = self.front.manners.redirect.as_ref()?;
+        if !self.front.opening.is_plain_tcp() {
+            return None;
+        }
+        to_tls.answer(request)
     }
 
     async fn write(

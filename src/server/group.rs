@@ -1,4 +1,4 @@
-//! The listeners of one handler, served by one pingora service: they start, drain and end together.
+//! The listeners of one handler, each served by a pingora service: they start, drain and end together.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
@@ -13,13 +13,14 @@ use pingora::services::listening::Service;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
-use super::connection::Front;
+use super::connection::{Front, RequestIds};
 use super::listen::{self, Listener};
+use super::manners::Manners;
 use super::registry::Registry;
 use super::takeover::Offer;
 use super::{Handler, Times};
 use crate::config::ListenAddress;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind};
 
 /// A running service with what steers it. Dropping it cuts its connections.
 pub(super) struct Group {
@@ -32,20 +33,25 @@ pub(super) struct Group {
 
 impl Group {
     pub(super) fn start(
-        handler: Arc<dyn Handler>,
+        handler: &Arc<dyn Handler>,
         listeners: Vec<Listener>,
-        max_connections: usize,
+        most_connections: usize,
         times: Times,
-    ) -> Result<Self> {
+        manners: Manners,
+    ) -> Self {
         let (shutdown, draining) = watch::channel(false);
-        let registry = Arc::new(Registry::new(max_connections, times));
-        let front = Front::new(handler, registry.clone(), times);
-        let mut service = Service::new("http".to_owned(), front);
+        let max = manners.max_connections.unwrap_or(usize::MAX);
+        let max = max.min(most_connections);
+        let per_address = manners.max_connections_per_address;
+        let registry = Arc::new(Registry::new(max, per_address, times));
+        let ids = Arc::new(RequestIds::new());
+        let manners = Arc::new(manners);
+        let mut services = Vec::new();
         let mut table = Fds::new();
         let mut offers = Vec::new();
         for (index, listener) in listeners.into_iter().enumerate() {
             // pingora finds the socket by this text, and wants the path of a Unix socket to be it.
-            let (key, mut endpoint) = match &listener.bound.address {
+            let (key, endpoint) = match &listener.bound.address {
                 ListenAddress::Tcp(_) => {
                     let key = index.to_string();
                     let endpoint = ListenerConfig::tcp(key.as_str());
@@ -57,13 +63,21 @@ impl Group {
                     (key.clone(), ListenerConfig::uds(key).permissions(mode))
                 }
             };
-            if let Some(identity) = &listener.identity {
-                endpoint = endpoint.tls(identity.settings()?);
-            }
+            // TLS and what may come before it are the front's, so that handshakes are counted and watched.
+            let front = Front::new(
+                handler.clone(),
+                ids.clone(),
+                registry.clone(),
+                times,
+                manners.clone(),
+                listener.opening,
+            );
+            let mut service = Service::new("http".to_owned(), front);
             let buffers = L4BufferSettings::new(READ_BUFFER, WRITE_BUFFER);
             service.add_listener(endpoint.l4_buffer(buffers));
             let fd = listener.socket.into_raw();
             table.add(key, fd);
+            services.push(service);
             offers.push(Offer {
                 name: listener.name,
                 bound: listener.bound,
@@ -73,21 +87,22 @@ impl Group {
         let look_over = registry.clone().look_over(shutdown.subscribe());
         let look_over = tokio::spawn(look_over).abort_handle();
         let mut tasks = JoinSet::new();
-        if !offers.is_empty() {
-            let sockets: ListenFds = Arc::new(table.into());
+        let sockets: ListenFds = Arc::new(table.into());
+        for mut service in services {
+            let (sockets, draining) = (sockets.clone(), draining.clone());
             tasks.spawn(async move {
                 service
                     .start_service(Some(sockets), draining, ACCEPT_TASKS)
                     .await;
             });
         }
-        Ok(Self {
+        Self {
             service: tasks,
             shutdown,
             registry,
             look_over,
             offers,
-        })
+        }
     }
 
     /// Resolves only if the listeners end by themselves, which they do by panicking alone.

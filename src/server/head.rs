@@ -11,6 +11,7 @@ use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession;
 
 use super::connection::Connection;
+use super::forwarded;
 use crate::http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use crate::oci::error::{self, Code};
 
@@ -46,14 +47,19 @@ pub(super) fn read(session: &ServerSession, connection: &Connection) -> Result<R
     if has_control(&path) {
         return Err(bad_path(&path, "the path has control characters"));
     }
+    let manners = &connection.front.manners;
+    let said = match connection.trusted {
+        true => forwarded::read(&head.headers, manners.forwarded_header, &manners.trusted),
+        false => forwarded::Client::default(),
+    };
     Ok(Request {
         method: head.method.clone(),
         path,
         query,
         headers: head.headers.clone(),
-        host: host(head),
-        secure: connection.secure,
-        peer: connection.peer,
+        host: said.host.or_else(|| host(head)),
+        secure: said.secure.unwrap_or(connection.secure),
+        peer: said.address.or(connection.peer),
         certificate_subject: connection.subject.as_ref().map(Arc::clone),
         id: request_id(&head.headers).map_or_else(|| connection.front.ids.make(), str::to_owned),
         account: Default::default(),
@@ -101,6 +107,16 @@ fn check_http1(head: &RequestHeader, raw: &[u8]) -> Result<(), Refusal> {
     if head.headers.contains_key(header::TRANSFER_ENCODING) && has_line(raw, b"content-length") {
         return Err(bad(
             "the request has both Content-Length and Transfer-Encoding",
+        ));
+    }
+    // pingora looks at the last coding only. Others would be stored as if they were content, and servers disagree on
+    // what more than one `chunked` means (RFC 9112 §6.1 forbids it).
+    let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).iter();
+    if let Some(coding) = codings.next()
+        && (!coding.as_bytes().eq_ignore_ascii_case(b"chunked") || codings.next().is_some())
+    {
+        return Err(bad(
+            "the only transfer coding that is understood is `chunked`",
         ));
     }
     Ok(())

@@ -7,8 +7,8 @@ use std::os::fd::{IntoRawFd as _, RawFd};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::sync::Arc;
 
+use super::manners::Opening;
 use super::takeover::Inherited;
 use super::tls::Identity;
 use super::{BoundAddress, Surface};
@@ -22,7 +22,7 @@ pub(super) const SOCKET_MODE: u32 = 0o660;
 struct Wanted {
     surface: Surface,
     address: ListenAddress,
-    identity: Option<Arc<Identity>>,
+    opening: Opening,
 }
 
 /// A listener with its socket.
@@ -31,7 +31,7 @@ pub(super) struct Listener {
     pub(super) bound: BoundAddress,
     /// Where the socket is known by in a hand-over: the address as configured, and which of several equal ones it is.
     pub(super) name: String,
-    pub(super) identity: Option<Arc<Identity>>,
+    pub(super) opening: Opening,
     pub(super) socket: Socket,
 }
 
@@ -74,7 +74,7 @@ pub(super) fn open(config: &config::Server, inherited: &mut Inherited) -> Result
                 address,
             },
             name,
-            identity: wanted.identity,
+            opening: wanted.opening,
             socket,
         });
     }
@@ -86,7 +86,11 @@ fn wanted(config: &config::Server) -> Result<Vec<Wanted>> {
         move |address: &ListenAddress| Wanted {
             surface,
             address: address.clone(),
-            identity: None,
+            opening: Opening {
+                proxy_protocol: surface == Surface::Http && config.proxy_protocol.contains(address),
+                identity: None,
+                unix: matches!(address, ListenAddress::Unix(_)),
+            },
         }
     };
     let mut wanted: Vec<_> = config.http.iter().map(plain(Surface::Http)).collect();
@@ -94,7 +98,11 @@ fn wanted(config: &config::Server) -> Result<Vec<Wanted>> {
         wanted.push(Wanted {
             surface: Surface::Https,
             address: ListenAddress::Tcp(https.listen),
-            identity: Some(Identity::load(https)?),
+            opening: Opening {
+                proxy_protocol: https.proxy_protocol,
+                identity: Some(Identity::load(https)?),
+                unix: false,
+            },
         });
     }
     wanted.extend(config.admin.iter().map(plain(Surface::Admin)));

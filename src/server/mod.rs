@@ -8,13 +8,16 @@ mod body;
 mod connection;
 mod control;
 mod exchange;
+mod forwarded;
 mod group;
 mod head;
 mod listen;
+mod manners;
+mod proxy_protocol;
+mod redirect;
 mod registry;
 mod respond;
 mod run;
-mod subject;
 mod takeover;
 mod tls;
 
@@ -180,8 +183,8 @@ impl fmt::Display for BoundAddress {
 
 /// Log filter directives that keep port scanners and broken clients out of the log; the user's own come after them.
 ///
-/// pingora reports every failed TLS handshake at error level under the first target; running out of file descriptors,
-/// which it reports there too, is prevented by the connection cap, which logs under our own name.
+/// pingora reports running out of file descriptors at error level under the first target; the connection cap prevents that, and
+/// logs under our own name. Failed TLS handshakes are ours, at debug level.
 pub const LOG_DIRECTIVES: &[&str] = &[
     "pingora_core=warn",
     "pingora_core::services::listening=off",

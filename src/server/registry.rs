@@ -4,6 +4,8 @@
 //! request two stores. What is found waiting too long is cut.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry as Slot;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,18 +15,27 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Times;
+use crate::config::owner_of;
 
 /// Every open connection of one handler.
 #[derive(Debug)]
 pub(super) struct Registry {
-    open: Mutex<HashMap<u64, Arc<Watch>>>,
+    open: Mutex<Open>,
     next: AtomicU64,
     max: usize,
+    max_per_address: Option<usize>,
     refused: AtomicU64,
     none_open: Notify,
     /// The time of the last look, in milliseconds: the clock by which connections wait.
     now: Arc<AtomicU64>,
     times: Times,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    watches: HashMap<u64, Arc<Watch>>,
+    /// How many of them each address has that was claimed.
+    by_address: HashMap<IpAddr, usize>,
 }
 
 /// What is watched of one connection.
@@ -47,11 +58,12 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 impl Registry {
-    pub(super) fn new(max: usize, times: Times) -> Self {
+    pub(super) fn new(max: usize, max_per_address: Option<usize>, times: Times) -> Self {
         Self {
             open: Mutex::default(),
             next: AtomicU64::new(0),
             max,
+            max_per_address,
             refused: AtomicU64::new(0),
             none_open: Notify::new(),
             now: Arc::new(AtomicU64::new(0)),
@@ -59,13 +71,13 @@ impl Registry {
         }
     }
 
-    fn open(&self) -> MutexGuard<'_, HashMap<u64, Arc<Watch>>> {
+    fn open(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How many connections are open.
     pub(super) fn count(&self) -> usize {
-        self.open().len()
+        self.open().watches.len()
     }
 
     /// Lets a connection in, or refuses it because there are too many.
@@ -79,31 +91,32 @@ impl Registry {
             cut_now: Notify::new(),
         });
         let mut open = self.open();
-        if open.len() >= self.max {
+        if open.watches.len() >= self.max {
             drop(open);
-            self.refuse();
+            self.refuse(&format!(
+                "{} connections are open, the most that are allowed",
+                self.max
+            ));
             return None;
         }
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        open.insert(number, watch.clone());
+        open.watches.insert(number, watch.clone());
         Some(Entry {
             registry: self.clone(),
             number,
+            address: None,
             watch,
         })
     }
 
-    fn refuse(&self) {
+    fn refuse(&self, why: &str) {
         // The first, then every thousandth: an attack must not fill the log as well.
         if self
             .refused
             .fetch_add(1, Ordering::Relaxed)
             .is_multiple_of(1000)
         {
-            tracing::warn!(
-                "{} connections are open, the most that the limit of open files allows; refusing more",
-                self.max
-            );
+            tracing::warn!("{why}; refusing more");
         }
     }
 
@@ -122,8 +135,8 @@ impl Registry {
     /// Cuts every connection and says how many there were.
     pub(super) fn cut_all(&self) -> usize {
         let open = self.open();
-        open.values().for_each(|watch| watch.cut());
-        open.len()
+        open.watches.values().for_each(|watch| watch.cut());
+        open.watches.len()
     }
 
     /// Looks at the connections for ever. Once drain has begun, those that wait for a request have [`Times::linger`] left:
@@ -151,7 +164,7 @@ impl Registry {
     fn look(&self, now: Duration, drain_began: Option<Duration>) {
         self.now.store(millis(now), Ordering::Relaxed);
         let waited = |since: u64| Duration::from_millis(millis(now).saturating_sub(since));
-        for watch in self.open().values() {
+        for watch in self.open().watches.values() {
             let Some(since) = watch.waiting_since() else {
                 continue;
             };
@@ -199,7 +212,7 @@ impl Watch {
         (since != BUSY).then_some(since)
     }
 
-    fn cut(&self) {
+    pub(super) fn cut(&self) {
         self.cut.store(true, Ordering::SeqCst);
         self.cut_now.notify_waiters();
     }
@@ -219,14 +232,48 @@ impl Watch {
 pub(super) struct Entry {
     registry: Arc<Registry>,
     number: u64,
+    /// Whose connection it is, once that is known and counted.
+    address: Option<IpAddr>,
     pub(super) watch: Arc<Watch>,
+}
+
+impl Entry {
+    /// Counts the connection for this client; false where it has enough. At most once.
+    pub(super) fn belongs_to(&mut self, client: IpAddr) -> bool {
+        let Some(max) = self.registry.max_per_address else {
+            return true;
+        };
+        let address = owner_of(client);
+        let mut open = self.registry.open();
+        let count = open.by_address.entry(address).or_default();
+        let has_room = *count < max;
+        if has_room {
+            *count += 1;
+            self.address = Some(address);
+        }
+        drop(open);
+        if !has_room {
+            self.registry.refuse(&format!(
+                "`{address}` has {max} connections, the most that one address may have"
+            ));
+        }
+        has_room
+    }
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
         let mut open = self.registry.open();
-        open.remove(&self.number);
-        if open.is_empty() {
+        open.watches.remove(&self.number);
+        if let Some(address) = self.address
+            && let Slot::Occupied(mut count) = open.by_address.entry(address)
+        {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+        if open.watches.is_empty() {
             self.registry.none_open.notify_waiters();
         }
     }
@@ -243,7 +290,7 @@ mod tests {
             linger: Duration::from_secs(3),
             ..Times::default()
         };
-        Arc::new(Registry::new(max, times))
+        Arc::new(Registry::new(max, Some(2), times))
     }
 
     #[tokio::test]
@@ -255,6 +302,24 @@ mod tests {
         drop(first);
         assert!(registry.enter().is_some());
         assert_eq!(registry.count(), 1);
+    }
+
+    #[tokio::test]
+    async fn one_address_has_its_share_and_gets_it_back() {
+        let registry = registry(8);
+        let enter = |address: &str| {
+            let mut entry = registry.enter().expect("room");
+            let address = address.parse().expect("an address");
+            entry.belongs_to(address).then_some(entry)
+        };
+        let first = enter("2001:db8::1").expect("room");
+        let _second = enter("2001:db8::2").expect("room");
+        assert!(enter("2001:db8::3").is_none(), "the same /64");
+        assert!(enter("2001:db8:0:1::1").is_some());
+        assert_eq!(registry.count(), 2);
+        drop(first);
+        assert!(enter("2001:db8::3").is_some());
+        assert_eq!(registry.open().by_address.len(), 1);
     }
 
     #[tokio::test(start_paused = true)]

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use super::control::{Control, Phase};
 use super::group::Group;
 use super::listen::{self, Listener};
+use super::manners::Manners;
 use super::takeover::{self, Inherited, Offer};
 use super::tls::Identity;
 use super::{BoundAddress, Handler, Hooks, ServerOptions, Surface, Times};
@@ -25,6 +26,7 @@ pub struct Server {
     grace_period: Duration,
     upgrade_socket: Option<PathBuf>,
     times: Times,
+    manners: Manners,
 }
 
 impl Server {
@@ -50,7 +52,12 @@ impl Server {
         let listeners = tokio::task::spawn_blocking(open)
             .await
             .map_err(|err| Error::internal("opening the listeners failed", err))??;
+        let tls = listeners
+            .iter()
+            .find(|listener| listener.bound.surface == Surface::Https);
+        let tls_port = tls.and_then(|listener| Some(listener.bound.socket()?.port()));
         Ok(Self {
+            manners: Manners::of(config, tls_port),
             bound: listeners.iter().map(|l| l.bound.clone()).collect(),
             listeners,
             control: Control::new(),
@@ -86,6 +93,7 @@ impl Server {
             grace_period,
             upgrade_socket,
             times,
+            manners,
             ..
         } = self;
         for listener in &listeners {
@@ -100,7 +108,7 @@ impl Server {
         let mut files = SocketFiles::of(&listeners);
         let identities: Vec<_> = listeners
             .iter()
-            .filter_map(|l| l.identity.clone())
+            .filter_map(|l| l.opening.identity.clone())
             .collect();
         let (admin_listeners, public_listeners) = listeners
             .into_iter()
@@ -114,8 +122,14 @@ impl Server {
             linger: Duration::ZERO,
             ..times
         };
-        let mut public = Group::start(public, public_listeners, limits.public, times)?;
-        let mut admin = Group::start(admin, admin_listeners, limits.admin, admin_times)?;
+        let mut public = Group::start(&public, public_listeners, limits.public, times, manners);
+        let mut admin = Group::start(
+            &admin,
+            admin_listeners,
+            limits.admin,
+            admin_times,
+            Manners::default(),
+        );
         let offers: Vec<_> = public.offers.iter().chain(&admin.offers).cloned().collect();
 
         let mut tasks = JoinSet::new();

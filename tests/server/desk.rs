@@ -55,6 +55,13 @@ impl Handler for Desk {
                 Response::text(StatusCode::OK, subject)
             }
             "/peer" => Response::text(StatusCode::OK, format!("{:?}", request.peer)),
+            "/client" => {
+                let peer = request.peer.map(|peer| peer.to_string());
+                let peer = peer.as_deref().unwrap_or("nowhere");
+                let scheme = if request.secure { "https" } else { "http" };
+                let host = request.host.as_deref().unwrap_or("nobody");
+                Response::text(StatusCode::OK, format!("{peer} {scheme} {host}"))
+            }
             "/large" => ok(Body::Bytes(pattern(3 << 20))),
             "/rope" => {
                 let pieces: Vec<_> = (0..1000).map(|_| pattern(777)).collect();

@@ -2,9 +2,11 @@
 
 mod bad_requests;
 mod desk;
+mod floods;
 mod http1;
 mod http2;
 mod lifecycle;
+mod neighbours;
 mod raw;
 mod tls;
 mod world;

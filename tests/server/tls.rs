@@ -1,14 +1,20 @@
 //! TLS: protocols, certificate reload, client certificates.
 
+use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use chartgate::config::{self, Https};
+use chartgate::config::{self, CertificateFiles, Https};
 use chartgate::server::{Server, ServerOptions, Surface};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use reqwest::{Certificate, Client, ClientBuilder, Identity, Version};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore};
 use tempfile::TempDir;
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::raw::Raw;
@@ -20,14 +26,14 @@ pub(super) fn install_provider() {
 }
 
 /// A folder with the files of one TLS listener.
-struct Files {
+pub(super) struct Files {
     folder: TempDir,
     client_ca: bool,
     required: bool,
 }
 
 impl Files {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             folder: TempDir::new().expect("a folder"),
             client_ca: false,
@@ -44,22 +50,34 @@ impl Files {
     }
 
     /// Puts a new certificate for `localhost` in place and returns it as PEM.
-    fn renew(&self) -> String {
+    pub(super) fn renew(&self) -> String {
+        self.renew_for("tls", "localhost")
+    }
+
+    /// As [`Files::renew`] for another pair and name.
+    fn renew_for(&self, file: &str, name: &str) -> String {
         let key = KeyPair::generate().expect("a key");
-        let params = CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
+        let params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
         let pem = params.self_signed(&key).expect("a certificate").pem();
-        self.write("tls.key", &key.serialize_pem());
-        self.write("tls.crt", &pem);
+        self.write(&format!("{file}.key"), &key.serialize_pem());
+        self.write(&format!("{file}.crt"), &pem);
         pem
     }
 
-    fn config(&self) -> config::Server {
+    fn pair(&self, name: &str) -> CertificateFiles {
+        CertificateFiles {
+            cert_file: self.path().join(format!("{name}.crt")),
+            key_file: self.path().join(format!("{name}.key")),
+        }
+    }
+
+    pub(super) fn config(&self) -> config::Server {
         let https = Https {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-            cert_file: self.path().join("tls.crt"),
-            key_file: self.path().join("tls.key"),
+            certificates: vec![self.pair("tls")],
             client_ca_file: self.client_ca.then(|| self.path().join("clients.crt")),
             client_certificate_required: self.required,
+            proxy_protocol: false,
         };
         config::Server {
             https: vec![https],
@@ -73,7 +91,7 @@ impl Files {
 }
 
 /// A client that trusts this certificate alone.
-fn trusting(pem: &str) -> ClientBuilder {
+pub(super) fn trusting(pem: &str) -> ClientBuilder {
     install_provider();
     let certificate = Certificate::from_pem(pem.as_bytes()).expect("a certificate");
     Client::builder()
@@ -202,6 +220,62 @@ async fn unusable_files_are_told_at_start() {
     );
 }
 
+/// Whether a client that trusts this certificate alone reaches the server by that name.
+async fn is_served(world: &World, pem: &str, name: &str) -> bool {
+    let address = world.address(Surface::Https);
+    let client = trusting(pem)
+        .resolve(name, address)
+        .build()
+        .expect("a client");
+    let url = format!("https://{name}:{}/hello", address.port());
+    client.get(url).send().await.is_ok()
+}
+
+#[tokio::test]
+async fn the_certificate_is_the_one_for_the_name_that_is_asked_for() {
+    let files = Files::new();
+    let first = files.renew();
+    let exact = files.renew_for("exact", "a.b.example");
+    let wildcard = files.renew_for("wildcard", "*.b.example");
+    let mut config = files.config();
+    let more = ["exact", "wildcard"].map(|name| files.pair(name));
+    config.https[0].certificates.extend(more);
+    let world = World::with(&config, ServerOptions::default()).await;
+    for (pem, name) in [
+        (&first, "localhost"),
+        (&exact, "a.b.example"),
+        (&exact, "A.B.EXAMPLE"),
+        (&wildcard, "c.b.example"),
+    ] {
+        assert!(is_served(&world, pem, name).await, "{name}");
+    }
+    for (pem, name) in [
+        (&first, "a.b.example"),
+        (&wildcard, "a.b.example"),
+        (&wildcard, "d.c.b.example"),
+        (&wildcard, "b.example"),
+    ] {
+        assert!(!is_served(&world, pem, name).await, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_broken_pair_keeps_its_own_certificate_only() {
+    let files = Files::new();
+    files.renew();
+    let other = files.renew_for("other", "other.example");
+    let mut config = files.config();
+    config.https[0].certificates.push(files.pair("other"));
+    let world = World::with(&config, ServerOptions::default()).await;
+
+    let renewed = files.renew();
+    files.write("other.crt", "not a certificate");
+    world.control.reload();
+    world.hooks.reloaded.acquire().await.expect("open").forget();
+    assert!(is_served(&world, &renewed, "localhost").await);
+    assert!(is_served(&world, &other, "other.example").await);
+}
+
 /// An authority and what it signs for clients.
 struct Authority(CertifiedIssuer<'static, KeyPair>);
 
@@ -218,6 +292,12 @@ impl Authority {
 
     /// Certificate and key of a client of this name.
     fn issue(&self, name: &str) -> Identity {
+        let (certificate, key) = self.sign(name);
+        let both = format!("{}{}", certificate.pem(), key.serialize_pem());
+        Identity::from_pem(both.as_bytes()).expect("an identity")
+    }
+
+    fn sign(&self, name: &str) -> (rcgen::Certificate, KeyPair) {
         let mut params = CertificateParams::default();
         params.distinguished_name = rcgen::DistinguishedName::new();
         params
@@ -226,8 +306,7 @@ impl Authority {
         params.distinguished_name.push(DnType::CommonName, name);
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.0).expect("a certificate");
-        let both = format!("{}{}", certificate.pem(), key.serialize_pem());
-        Identity::from_pem(both.as_bytes()).expect("an identity")
+        (certificate, key)
     }
 }
 
@@ -259,6 +338,59 @@ async fn client_certificates_are_optional_verified_and_told() {
     let stranger = trusting(&pem).identity(Authority::new().issue("ci"));
     let stranger = stranger.build().expect("a client");
     assert!(get(&world, &stranger, "/subject").await.is_err());
+}
+
+/// Asks who the client is on a connection of its own, and says whether its session was resumed.
+fn subject_of(
+    config: &Arc<ClientConfig>,
+    address: SocketAddr,
+) -> std::io::Result<(Option<HandshakeKind>, String)> {
+    let name = "localhost".try_into().expect("a name");
+    let mut session = ClientConnection::new(config.clone(), name).expect("a session");
+    let mut socket = std::net::TcpStream::connect(address)?;
+    socket.set_read_timeout(Some(Duration::from_secs(20)))?;
+    let mut stream = rustls::Stream::new(&mut session, &mut socket);
+    stream.write_all(b"GET /subject HTTP/1.1\r\nHost: gw\r\nConnection: close\r\n\r\n")?;
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply)?;
+    let body = reply.rsplit("\r\n").next().unwrap_or_default();
+    Ok((session.handshake_kind(), body.to_owned()))
+}
+
+#[tokio::test]
+async fn a_session_does_not_outlive_the_authority_that_it_began_under() {
+    install_provider();
+    let mut files = Files::new();
+    let pem = files.renew();
+    let authority = Authority::new();
+    files.write("clients.crt", &authority.0.pem());
+    files.client_ca = true;
+    let world = files.serve().await;
+    let mut roots = RootCertStore::empty();
+    let server = CertificateDer::from_pem_slice(pem.as_bytes()).expect("a certificate");
+    roots.add(server).expect("an authority");
+    let (certificate, key) = authority.sign("ci");
+    let key = PrivateKeyDer::try_from(key.serialize_der()).expect("a key");
+    let client = ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_client_auth_cert(vec![certificate.der().clone()], key)
+        .expect("a client");
+    let client = Arc::new(client);
+    let address = world.address(Surface::Https);
+    let ask = || {
+        let client = client.clone();
+        let asked = spawn_blocking(move || subject_of(&client, address));
+        async { asked.await.expect("no panic") }
+    };
+    for kind in [HandshakeKind::Full, HandshakeKind::Resumed] {
+        let (seen, subject) = ask().await.expect("an answer");
+        assert_eq!((seen, subject.as_str()), (Some(kind), "CN=ci,O=Example\n"));
+    }
+    files.write("clients.crt", &Authority::new().0.pem());
+    world.control.reload();
+    world.hooks.reloaded.acquire().await.expect("open").forget();
+    let late = ask().await;
+    assert!(late.is_err(), "{late:?}");
 }
 
 #[tokio::test]

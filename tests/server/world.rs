@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chartgate::config::{self, ListenAddress};
+use chartgate::config::{self, ForwardedHeader, ListenAddress, TrustedProxies};
 use chartgate::error::Result;
 use chartgate::server::{BoundAddress, Control, Hooks, Server, ServerOptions, Surface, Times};
 use tokio::sync::Semaphore;
@@ -54,6 +54,13 @@ pub(super) fn config() -> config::Server {
         context_path: String::new(),
         read_timeout: Duration::from_secs(30),
         write_timeout: Duration::from_secs(60),
+        redirect_http: None,
+        trusted_proxies: TrustedProxies::default(),
+        forwarded_header: ForwardedHeader::default(),
+        proxy_protocol: Vec::new(),
+        max_connections: None,
+        max_connections_per_address: None,
+        min_body_rate: 500,
     }
 }
 
