@@ -117,11 +117,7 @@ fn nothing_of_a_request_becomes_a_header_or_a_line_of_the_log() {
                     name == "x-injected" || value.contains(['\r', '\n', '\0'])
                 });
                 assert!(injected.is_none(), "{method} {path}: {injected:?}");
-                assert!(
-                    (300..500).contains(&reply.status) || reply.status < 300,
-                    "{method} {path}: {}",
-                    reply.status
-                );
+                assert!(reply.status < 500, "{method} {path}: {}", reply.status);
             }
         }
     }
