@@ -142,9 +142,9 @@ fn fuzz(target: &str, seeds: &[Vec<u8>], body: impl Fn(&[u8])) {
 #[test]
 fn archives() {
     // The checksum of a compressed stream would hide everything behind it.
-    let unpack = |package: Vec<u8>| {
+    let unpack = |package: bytes::Bytes| {
         let mut tar = Vec::new();
-        let mut reader = flate2::read::GzDecoder::new(package.as_slice());
+        let mut reader = flate2::read::GzDecoder::new(&package[..]);
         std::io::copy(&mut reader, &mut tar).expect("a package");
         tar
     };
