@@ -188,7 +188,10 @@ fn who_is_refused_has_a_line_and_those_who_go_on_are_counted() {
         Some("own"),
     );
     denied(
-        Call::get("/v2/own/o/app/manifests/v1").header("Authorization", eve),
+        // A push, because another pull would count as the same.
+        Call::new("PUT", "/v2/own/o/app/manifests/v1")
+            .header("Authorization", eve)
+            .body("x"),
         "hidden-image",
         404,
         "not_found",
