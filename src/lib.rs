@@ -4,11 +4,12 @@
 //!
 //! 0. vocabulary, no I/O: [`error`] [`clock`] [`base64`] [`names`] [`digest`] [`http`] [`chart`] [`index`] [`oci`] [`config`]
 //! 1. mechanisms: [`metrics`] [`net`] [`object`] [`upstream`] [`cache`] [`store`]
-//! 2. domain: [`auth`] [`limit`] [`repository`] [`gateway`]
+//! 2. domain: [`auth`] [`limit`] [`audit`] [`repository`] [`gateway`]
 //! 3. protocols: [`api`]
 //! 4. process: [`server`] [`cli`]
 
 pub mod api;
+pub mod audit;
 pub mod auth;
 pub mod base64;
 pub mod cache;

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chartgate::config::{
-    self, Action, Challenge, Config, ListenAddress, Mistakes, Place, Secret, Service, Source,
-    Subject, UpstreamAuth,
+    self, Action, Audit, AuditPlace, Challenge, Config, ListenAddress, Mistakes, Place, Secret,
+    Service, Source, Subject, UpstreamAuth,
 };
 
 /// No variable is set.
@@ -825,4 +825,39 @@ fn no_key_of_a_bucket_upstream_is_missing_from_the_commented_file() {
         checked += 1;
     }
     assert!(checked > 10, "only {checked} keys");
+}
+
+#[test]
+fn the_audit_log_is_off_until_it_has_a_place() {
+    let audit = |more: &str| parse(&with(more)).expect("no mistakes").audit;
+    assert_eq!(audit(""), None);
+    assert_eq!(
+        audit("audit: {file: /var/log/audit.log}"),
+        Some(Audit {
+            place: AuditPlace::File("/var/log/audit.log".into()),
+            max_size: 100 << 20,
+            keep: 10,
+        })
+    );
+    assert_eq!(
+        audit("audit: {file: stdout, max_size: 1MiB, keep: 0}"),
+        Some(Audit {
+            place: AuditPlace::Stdout,
+            max_size: 1 << 20,
+            keep: 0,
+        })
+    );
+    for (more, told) in [
+        ("audit: {}", "`file` is missing"),
+        ("audit: {file: ''}", "write the path of a file, or `stdout`"),
+        ("audit: {file: a, max_size: 1KiB}", "at least 64KiB"),
+        ("audit: {file: a, keep: 1001}", "from 0 to 1000"),
+        ("audit: {file: a, size: 1MiB}", "unknown key"),
+    ] {
+        let mistakes = mistakes(&with(more));
+        assert!(
+            mistakes.len() == 1 && mistakes[0].contains(told),
+            "{more}: {mistakes:?}"
+        );
+    }
 }

@@ -4,6 +4,8 @@
 mod suites;
 mod support;
 
+/// Who did what, in one line each.
+mod audit;
 /// What is fetched once and kept: coalescing, verification, eviction, restarts and crashes.
 mod cache;
 /// Encodings, conditional requests, ranges, reserved names and rates over HTTP.
@@ -18,6 +20,8 @@ mod conformance;
 mod crash;
 /// Buckets as upstreams: a real MinIO with real helm, and faults, through the whole program.
 mod gateway_buckets;
+/// The fuzz targets for a bounded number of inputs.
+mod fuzzing;
 /// Upstreams that fail in every way, seen from the gateway's clients and its operator.
 mod gateway_faults;
 /// Hosted registries: one behaviour suite for folders and buckets, replicas, and reading through the cache.
@@ -60,6 +64,8 @@ mod server;
 mod storage;
 /// Tenants by pattern: unknown names, the first push, restarts and reloads, permissions, bounds.
 mod tenants;
+/// Every threat of SECURITY.md has tests that exist, and those that have no other home.
+mod threats;
 /// The direction of imports, homes of building blocks, and what no text may say.
 mod tidy;
 /// Tokens of registry clients: every form of asking for one, live rules, realms, tokens of others.

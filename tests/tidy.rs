@@ -28,6 +28,7 @@ const LAYERS: &[&str] = &[
     // Domain.
     "auth",
     "limit",
+    "audit",
     "repository",
     "gateway",
     // Protocols.
@@ -96,6 +97,7 @@ const TEXTS: &[&str] = &[
     "deploy",
     ".ci",
     "README.md",
+    "SECURITY.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",

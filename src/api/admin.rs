@@ -2,7 +2,9 @@
 
 use serde::Serialize;
 
+use super::deed::Deed;
 use super::error::{Dialect, render};
+use crate::audit::Object;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::{Gateway, Tenant};
 use crate::http::{Method, Request, Response, StatusCode, header};
@@ -19,6 +21,7 @@ pub async fn handle(gateway: &Gateway, draining: bool, request: &Request) -> Res
         .filter(|segment| !segment.is_empty())
         .collect();
     let reads = matches!(request.method, Method::GET | Method::HEAD);
+    let deed = deed(gateway, &segments, request);
     let answer = match segments.as_slice() {
         ["healthz"] if reads => Ok(Response::text(StatusCode::OK, "alive")),
         ["readyz"] if reads => ready(gateway, draining),
@@ -41,7 +44,24 @@ pub async fn handle(gateway: &Gateway, draining: bool, request: &Request) -> Res
             request.path
         ))),
     };
-    answer.unwrap_or_else(|error| render(&error, Dialect::Museum, String::new))
+    let failed = |error| (render(&error, Dialect::Museum, String::new), Some(error));
+    let (response, error) = answer.map_or_else(failed, |response| (response, None));
+    if let Some(deed) = deed {
+        deed.answered(response.status, error.as_ref(), true, || None);
+    }
+    response
+}
+
+/// What the audit log says about it, where it is more than a look.
+fn deed<'a>(gateway: &'a Gateway, segments: &[&str], request: &'a Request) -> Option<Deed<'a>> {
+    let (route, name) = match segments {
+        ["upstreams", name, "refresh"] if request.method == Method::POST => ("refresh", name),
+        ["upstreams", name, "cache"] if request.method == Method::DELETE => ("purge", name),
+        _ => return None,
+    };
+    let mut deed = Deed::operator(gateway, request, route);
+    deed.about(|| Some(Object::own("upstream", name, request.query.as_deref())));
+    Some(deed)
 }
 
 fn not_allowed(request: &Request, allowed: &'static str) -> Error {

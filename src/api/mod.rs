@@ -5,6 +5,7 @@
 pub mod admin;
 mod charts;
 mod cors;
+mod deed;
 mod error;
 mod museum;
 mod partial;
@@ -19,10 +20,12 @@ use std::borrow::Cow;
 
 use tracing::{debug, error, field};
 
+use self::deed::Deed;
 use self::error::{Dialect, render};
 pub use self::route::{Route, Routes};
 pub use self::template::template;
 pub use self::web::note as web_folder_note;
+use crate::audit::Object;
 use crate::auth::Identity;
 use crate::config::Action;
 use crate::error::{Error, ErrorKind, Result};
@@ -45,24 +48,37 @@ pub async fn handle(gateway: &Gateway, request: &Request, body: &mut dyn Request
     let (route, answer) = match route {
         Ok(route) => {
             account.route = route.label();
-            let answer = steps(gateway, &route, request, body, &mut account).await;
-            (Some(route), answer)
+            let mut deed = Deed::new(gateway, request, action(&route), account.route);
+            if deed.changes() {
+                deed.about(|| object(&route));
+            }
+            let answer = steps(gateway, &route, request, body, &mut account, &mut deed).await;
+            (Some((route, deed)), answer)
         }
         Err(error) => (None, Err(error)),
     };
+    let (route, deed) = route.unzip();
     // Set nowhere else, so it cannot be taken.
     let _ = request.account.set(account);
     let museum = &gateway.config().museum;
     let is_api = (answer.is_err() || museum.cors_origin.is_some()) && routes.is_api(&request.path);
-    let response = answer.unwrap_or_else(|failure| {
-        log_failure(request, &failure);
+    let refuse = |failure: &Error| {
+        log_failure(request, failure);
         let dialect = match () {
             () if museum.strict => Dialect::Strict(route.as_ref()),
             () if is_api => Dialect::Museum,
             () => Dialect::Plain,
         };
-        render(&failure, dialect, || challenge(gateway, route.as_ref()))
-    });
+        render(failure, dialect, || challenge(gateway, route.as_ref()))
+    };
+    let (response, failure) = match answer {
+        Ok(response) => (response, None),
+        Err(failure) => (refuse(&failure), Some(failure)),
+    };
+    if let Some(deed) = deed {
+        let about = || route.as_ref().and_then(object);
+        deed.answered(response.status, failure.as_ref(), true, about);
+    }
     match &museum.cors_origin {
         Some(origin) if is_api => cors::allow(response, origin),
         _ => response,
@@ -77,6 +93,7 @@ async fn steps(
     request: &Request,
     body: &mut dyn RequestBody,
     account: &mut Account,
+    deed: &mut Deed<'_>,
 ) -> Result<Response> {
     let config = gateway.config();
     // 1. What everybody may ask.
@@ -90,6 +107,7 @@ async fn steps(
     // 2. Who asks.
     let identity = authenticate(gateway, request).await?;
     account.identity = identity.log_name();
+    deed.by(&identity);
     // 3. The gate: tenant, permission, rate. Without a tenant the pages of the whole service are left.
     let Some(tenant) = tenant(route, config.museum.strict) else {
         if config.museum.strict {
@@ -102,7 +120,9 @@ async fn steps(
         };
     };
     let address = request.peer.map(|peer| peer.ip());
-    let tenant = gateway.admit(tenant, &identity, action, address).await?;
+    let admitted = gateway.admit(tenant, &identity, action, address).await;
+    let tenant = admitted.inspect_err(|_| deed.refused_at(tenant))?;
+    deed.admitted(tenant.label());
     account.tenant = Some(tenant.label().clone());
     // 4. The answer.
     let museum = &config.museum;
@@ -138,8 +158,10 @@ async fn steps(
             let unpacking = &gateway.shared().unpacking;
             museum::values(&tenant, name, version, request, unpacking).await
         }
-        Route::Upload { .. } => museum::upload(&tenant, museum, request, body).await,
-        Route::UploadProvenance { .. } => museum::upload_provenance(&tenant, request, body).await,
+        Route::Upload { .. } => museum::upload(&tenant, museum, request, body, deed).await,
+        Route::UploadProvenance { .. } => {
+            museum::upload_provenance(&tenant, request, body, deed).await
+        }
         Route::Delete { name, version, .. } => museum::delete(&tenant, name, version).await,
         Route::Preflight
         | Route::Static { .. }
@@ -157,6 +179,19 @@ fn action(route: &Route) -> Action {
         Route::Delete { .. } => Action::Delete,
         _ => Action::Pull,
     }
+}
+
+/// What a route is about, for the audit log. An upload says it itself.
+fn object(route: &Route) -> Option<Object> {
+    Some(match route {
+        Route::File { file, .. } => Object::file(file.as_str()),
+        Route::Chart { name, .. } => Object::chart(name, ""),
+        Route::Version { name, version, .. }
+        | Route::Templates { name, version, .. }
+        | Route::Values { name, version, .. }
+        | Route::Delete { name, version, .. } => Object::chart(name, version),
+        _ => return None,
+    })
 }
 
 /// The tenant that a route is about. The strict service has its repository ids beside the repositories too.

@@ -92,6 +92,8 @@ fn with_gateway<T>(
     config.tenants.retain(|known, _| known.as_str() == path);
     let scratch = Scratch::beside(&config.data_dir)?;
     config.data_dir.clone_from(&scratch.0);
+    // Of the gateway that runs; this is a look at a copy.
+    config.audit = None;
     let runtime = server::runtime(&config.server)?;
     let answer = runtime.block_on(async {
         let shared = serve::open_shared(&config).await?;

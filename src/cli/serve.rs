@@ -13,6 +13,7 @@ use super::args;
 use super::bar;
 use super::failure::Failure;
 use crate::api;
+use crate::audit::Audit;
 use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::config::{self, Config};
@@ -144,6 +145,12 @@ pub(super) fn read(file: Option<&Path>) -> Result<Config, Failure> {
 /// What lives as long as the process. Must run inside the runtime that serves.
 pub(super) async fn open_shared(config: &Config) -> Result<Shared> {
     let (metrics, clock) = (Arc::new(Metrics::new()), Clock::system());
+    let audit = {
+        let (config, metrics, clock) = (config.audit.clone(), metrics.clone(), clock.clone());
+        tokio::task::spawn_blocking(move || Audit::open(config.as_ref(), metrics, clock))
+            .await
+            .map_err(|cause| Error::internal("opening the audit log ended early", cause))??
+    };
     let cache = Cache::open(
         &config.cache,
         config.data_dir.join("cache"),
@@ -157,6 +164,7 @@ pub(super) async fn open_shared(config: &Config) -> Result<Shared> {
         metrics,
         clock,
         places: Arc::default(),
+        audit: Arc::new(audit),
         unpacking: Arc::new(Semaphore::new(UNPACKING)),
     })
 }
@@ -235,6 +243,8 @@ struct Process {
 #[async_trait]
 impl Hooks for Process {
     async fn reload(&self) {
+        // Whatever becomes of the configuration: whoever moved the file away waits for this.
+        self.gateway.load().shared().audit.reopen();
         let Some((name, read)) = &self.reread else {
             warn!("there is no configuration file to read again: the quick start runs");
             return;
@@ -255,6 +265,9 @@ impl Hooks for Process {
         let gateway = self.gateway.load_full();
         gateway.flush().await;
         gateway.shared().cache.close().await;
+        let audit = gateway.shared().audit.clone();
+        // It has told what went wrong.
+        let _ = tokio::task::spawn_blocking(move || audit.close()).await;
     }
 }
 
@@ -267,6 +280,7 @@ impl Process {
             ("server", config.server != running.config().server),
             ("data_dir", config.data_dir != running.config().data_dir),
             ("cache", config.cache != running.config().cache),
+            ("audit", config.audit != running.config().audit),
         ] {
             if changed {
                 warn!("a change of `{what}` takes effect at the next start");

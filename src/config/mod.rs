@@ -3,6 +3,7 @@
 //! [`load`] reads YAML into a tree with lines (`tree.rs`), expands `${NAME}` and `x_file` secrets, and resolves it
 //! (`resolve.rs`) into the types here, or into *all* mistakes at once. Components get their own section, not the whole.
 
+mod audit;
 mod auth;
 mod bucket_url;
 mod buckets;
@@ -132,8 +133,30 @@ pub struct Config {
     pub registry: RegistryServer,
     /// Who can be somebody.
     pub auth: Auth,
+    /// The log of who did what; `None`: there is none.
+    pub audit: Option<Audit>,
     /// Never dial an upstream: serve what is held (`--offline`).
     pub offline: bool,
+}
+
+/// `audit:`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Audit {
+    /// Where its lines go.
+    pub place: AuditPlace,
+    /// How many bytes a file may have before the next one is begun. Default 100 MiB.
+    pub max_size: u64,
+    /// How many full files are kept besides the current one. Default 10.
+    pub keep: u32,
+}
+
+/// `audit.file:`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AuditPlace {
+    /// Standard output, which nothing else is written to while serving.
+    Stdout,
+    /// A file; relative to the working directory.
+    File(PathBuf),
 }
 
 /// `server:`

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::mistakes::listed;
 use super::section::{Context, Section, Value};
 use super::{
-    Cache, Config, Environment, Mistakes, Redis, Secret, auth, museum, registry_server, server,
+    Cache, Config, Environment, Mistakes, Redis, Secret, audit, auth, museum, registry_server, server,
     store, tenants, tree, upstreams,
 };
 
@@ -51,6 +51,7 @@ fn read<'c>(context: &'c Context<'c>, node: &'c tree::Node) -> Option<Config> {
     let museum = museum::read(file.take("chartmuseum"));
     let auth = auth::read(file.take("auth"));
     let registry = file.take("registry");
+    let audit = audit::read(file.take("audit"));
     let offline = file.boolean("offline", false);
     if tenants.is_none() {
         file.mistake("`tenants` is missing: without one there is nothing to serve");
@@ -72,6 +73,7 @@ fn read<'c>(context: &'c Context<'c>, node: &'c tree::Node) -> Option<Config> {
         museum,
         registry,
         auth,
+        audit,
         offline,
     })
 }

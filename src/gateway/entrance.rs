@@ -38,6 +38,15 @@ impl Gateway {
         self.addresses.place(base, host)
     }
 
+    /// The label of the tenant whose rules decide about `path`, for logs; `None`: there is none.
+    pub fn label_of(&self, path: &str) -> Option<Arc<str>> {
+        if let Some(tenant) = self.tenants.get(path) {
+            return Some(tenant.label().clone());
+        }
+        let (_, name) = self.patterns.find(path)?;
+        Some(name.label().clone())
+    }
+
     /// What somebody is told about a name that belongs nowhere: the same as about one that he may not see.
     pub fn unlocated(&self, error: Error, identity: &Identity) -> Error {
         if error.kind() == ErrorKind::NotFound && self.hides("", identity) {

@@ -30,6 +30,7 @@ use self::pattern::{Pattern, Patterns};
 use self::registries::Registries;
 pub use self::registries::{HostedRegistryPart, TenantRegistry};
 pub use self::tenant::{HostedPart, Tenant};
+use crate::audit::Audit;
 use crate::auth::{Authenticator, Identity};
 use crate::cache::Cache;
 use crate::clock::Clock;
@@ -62,6 +63,8 @@ pub struct Shared {
     pub clock: Clock,
     /// The buckets of hosted stores.
     pub places: Arc<Places>,
+    /// Who did what.
+    pub audit: Arc<Audit>,
     /// One permit for each archive that is unpacked for a client, and so a bound on the memory that this takes.
     pub unpacking: Arc<Semaphore>,
 }

@@ -46,6 +46,7 @@ pub struct Metrics {
     index_dropped: IntGaugeVec,
     digest_mismatch: IntCounterVec,
     rate_limited: IntCounterVec,
+    audit_lines: IntCounterVec,
     museum_charts: IntGaugeVec,
     museum_versions: IntGaugeVec,
     /// Declared when somebody counts with them.
@@ -156,6 +157,11 @@ impl Metrics {
                 "Requests refused with 429",
                 &["tenant"],
             ),
+            audit_lines: counter(
+                "chartgate_audit_lines_total",
+                "Lines for the audit log, by what became of them",
+                &["result"],
+            ),
             museum_charts: gauge(
                 "chartmuseum_charts_served_total",
                 "Hosted charts by repository",
@@ -249,6 +255,11 @@ impl Metrics {
     /// Counts a request refused with 429.
     pub fn rate_limited(&self, tenant: &str) {
         self.rate_limited.with_label_values(&[tenant]).inc();
+    }
+
+    /// Counts lines of the audit log that were `written`, or `lost` because it could not be written in time.
+    pub fn audit_lines(&self, result: &str, lines: u64) {
+        self.audit_lines.with_label_values(&[result]).inc_by(lines);
     }
 
     /// All metrics in Prometheus text format, with what tenants show at this moment.

@@ -7,6 +7,8 @@ use tracing::info;
 
 use super::body::Bounded;
 use super::form::{self, Form, MAX_PROVENANCE};
+use crate::api::deed::Deed;
+use crate::audit::Object;
 use crate::config::{Museum, Overwrite};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::{HostedPart, Tenant};
@@ -19,6 +21,7 @@ pub(in crate::api) async fn upload(
     museum: &Museum,
     request: &Request,
     body: &mut dyn RequestBody,
+    deed: &mut Deed<'_>,
 ) -> Result<Response> {
     let hosted = tenant.hosted()?;
     let permission = permission(hosted, request);
@@ -27,9 +30,11 @@ pub(in crate::api) async fn upload(
         let form = form::read(hosted, museum, request, body).await?;
         let stored = match form {
             Form::Archive(archive, provenance) => {
-                put(tenant, hosted, archive, provenance, permission).await
+                put(tenant, hosted, archive, provenance, permission, deed).await
             }
-            Form::Provenance(provenance) => put_provenance(hosted, provenance, permission).await,
+            Form::Provenance(provenance) => {
+                put_provenance(hosted, provenance, permission, deed).await
+            }
         };
         stored.map_err(|error| match error.kind() {
             ErrorKind::Conflict => Error::new(ErrorKind::Conflict, "chart already exists"),
@@ -37,7 +42,7 @@ pub(in crate::api) async fn upload(
         })?;
     } else {
         let archive = spool(hosted, hosted.rules.max_upload, &mut body).await?;
-        put(tenant, hosted, archive, None, permission).await?;
+        put(tenant, hosted, archive, None, permission, deed).await?;
     }
     saved(tenant).await
 }
@@ -47,11 +52,12 @@ pub(in crate::api) async fn upload_provenance(
     tenant: &Tenant,
     request: &Request,
     body: &mut dyn RequestBody,
+    deed: &mut Deed<'_>,
 ) -> Result<Response> {
     let hosted = tenant.hosted()?;
     let mut body = Bounded::new(body, hosted.rules.max_upload)?;
     let provenance = spool(hosted, MAX_PROVENANCE, &mut body).await?;
-    put_provenance(hosted, provenance, permission(hosted, request)).await?;
+    put_provenance(hosted, provenance, permission(hosted, request), deed).await?;
     saved(tenant).await
 }
 
@@ -81,12 +87,16 @@ async fn put(
     archive: Spooled,
     provenance: Option<Spooled>,
     permission: OverwritePermission,
+    deed: &mut Deed<'_>,
 ) -> Result<()> {
     let upload = Upload {
         archive,
         provenance,
     };
+    // Known before the version is, which a package that is refused may not have.
+    deed.digest(|| Some(upload.archive.digest().to_string()));
     let entry = hosted.store.put(upload, permission, limits(hosted)).await?;
+    deed.about(|| Some(Object::chart(&entry.name, entry.version.as_str())));
     if !entry.version.is_strict() {
         info!(tenant.name = %tenant.path(), "`{}` was uploaded with a version that only helm's lenient reader takes: OCI clients and version ranges of Flux do not see it", entry.file_name());
     }
@@ -97,11 +107,14 @@ async fn put_provenance(
     hosted: &HostedPart,
     provenance: Spooled,
     permission: OverwritePermission,
+    deed: &mut Deed<'_>,
 ) -> Result<()> {
-    hosted
+    deed.digest(|| Some(provenance.digest().to_string()));
+    let file = hosted
         .store
         .put_provenance(provenance, permission, limits(hosted))
         .await?;
+    deed.about(|| Some(Object::file(file.as_str())));
     Ok(())
 }
 

@@ -24,8 +24,10 @@ use std::sync::Arc;
 
 use self::respond::{AboutExt as _, Failure};
 use self::route::{Call, RegistryRoute, RegistryRoutes};
+use super::deed::Deed;
 use super::error::{Dialect, render};
 use super::{log_failure, token};
+use crate::audit::Object;
 use crate::auth::{Grants, Identity, TokenProblem};
 use crate::config::Action;
 use crate::error::{Error, ErrorKind};
@@ -64,8 +66,28 @@ pub(super) async fn handle(
     let response = match &route {
         Ok(route) => {
             account.route = route.call.label();
-            let answer = steps(gateway, route, request, body, &mut account).await;
-            answer.unwrap_or_else(|failure| refuse(gateway, Some(route), request, &failure))
+            let mut deed = Deed::new(gateway, request, action(&route.call), account.route);
+            let answer = steps(gateway, route, request, body, &mut account, &mut deed).await;
+            let failed = |failure| {
+                (
+                    refuse(gateway, Some(route), request, &failure),
+                    Some(failure),
+                )
+            };
+            let (response, failure) = answer.map_or_else(failed, |response| (response, None));
+            if is_told(route, request, response.status) {
+                let (status, call) = (response.status, &route.call);
+                if deed.changes() {
+                    deed.digest(|| stored(&response));
+                }
+                let error = failure.as_ref().map(|failure| &failure.error);
+                // Nobody got as far as to find out what the client's words stand for.
+                let about = || Some(object(route.spelling.name(), call));
+                deed.answered(status, error, is_notable(call, status), about);
+            } else {
+                deed.forget();
+            }
+            response
         }
         Err(failure) => refuse(gateway, None, request, failure),
     };
@@ -93,7 +115,10 @@ async fn give_token(gateway: &Gateway, request: &Request, body: &mut dyn Request
             || here().is_ok_and(|located| is_permitted(&located.tenant))
     };
     let now = gateway.shared().clock.now();
-    token::answer(gateway.authenticator(), request, body, now, &permits).await
+    let deed = Deed::login(gateway, request);
+    let response = token::answer(gateway.authenticator(), request, body, now, &permits).await;
+    deed.answered(response.status, None, false, || None);
+    response
 }
 
 /// The steps of every request, in the order in which they run; what is asked for is known already.
@@ -103,11 +128,13 @@ async fn steps(
     request: &Request,
     body: &mut dyn RequestBody,
     account: &mut Account,
+    deed: &mut Deed<'_>,
 ) -> Result<Response, Failure> {
     // 1. Who asks.
     let authenticated = gateway.authenticator().authenticate_registry(request).await;
     let (identity, grants) = authenticated.map_err(Failure::unknown_caller)?;
     account.identity = identity.log_name();
+    deed.by(&identity);
     // 2. What is no repository's.
     match route.call {
         Call::Ping => return ping(gateway, request, &identity, &grants),
@@ -131,13 +158,21 @@ async fn steps(
     // 4. The gate: permission and rate, and what a token was made for.
     let action = action(&route.call);
     let address = request.peer.map(|peer| peer.ip());
-    let tenant = gateway
-        .admit_registry(&located.tenant, &identity, action, address)
-        .await
-        .about(About::Repository)?;
-    grants
-        .authorize(spelling.name(), action)
-        .about(About::Repository)?;
+    let about = || Some(object(located.name.as_str(), &route.call));
+    if deed.changes() {
+        deed.about(about);
+    }
+    let admitted = gateway.admit_registry(&located.tenant, &identity, action, address);
+    let admitted = admitted.await.and_then(|tenant| {
+        grants.authorize(spelling.name(), action)?;
+        Ok(tenant)
+    });
+    let refused = |_: &Error| {
+        deed.refused_at(&located.tenant);
+        deed.about(about);
+    };
+    let tenant = admitted.inspect_err(refused).about(About::Repository)?;
+    deed.admitted(tenant.label());
     account.tenant = Some(tenant.label().clone());
     // 5. The answer.
     let visit = Visit {
@@ -308,6 +343,52 @@ fn action(call: &Call) -> Action {
         | Call::CancelUpload(_) => Action::Push,
         Call::DeleteManifest(_) | Call::DeleteBlob(_) => Action::Delete,
     }
+}
+
+/// What a call is about, for the audit log.
+fn object(name: &str, call: &Call) -> Object {
+    let reference = match call {
+        Call::ReadManifest(reference)
+        | Call::PushManifest(reference)
+        | Call::DeleteManifest(reference) => Some(reference.to_string()),
+        Call::ReadBlob(digest) | Call::DeleteBlob(digest) | Call::Referrers(digest) => {
+            Some(digest.to_string())
+        }
+        Call::AppendUpload(_)
+        | Call::FinishUpload(_)
+        | Call::UploadStatus(_)
+        | Call::CancelUpload(_)
+        | Call::StartUpload
+        | Call::Ping
+        | Call::Catalog
+        | Call::Tags => None,
+    };
+    Object::repository(name, reference.as_deref())
+}
+
+/// Whether the audit log may say something about it. A ping without credentials is how every client asks which ones are wanted.
+fn is_told(route: &RegistryRoute, request: &Request, status: StatusCode) -> bool {
+    !(route.call == Call::Ping
+        && status == StatusCode::UNAUTHORIZED
+        && !request.headers.contains_key(header::AUTHORIZATION))
+}
+
+/// Whether the audit log says that it was done or failed: a blob comes in many pieces and has one line.
+fn is_notable(call: &Call, status: StatusCode) -> bool {
+    match call {
+        Call::StartUpload => status == StatusCode::CREATED || status.as_u16() >= 400,
+        Call::AppendUpload(_) => {
+            status.as_u16() >= 400 && status != StatusCode::RANGE_NOT_SATISFIABLE
+        }
+        Call::UploadStatus(_) | Call::CancelUpload(_) => false,
+        _ => true,
+    }
+}
+
+/// The digest that an answer to a push names.
+fn stored(response: &Response) -> Option<String> {
+    let digest = response.headers.get(respond::CONTENT_DIGEST)?;
+    digest.to_str().ok().map(str::to_owned)
 }
 
 /// An error in the envelope of registries; a 401 says which token would do.

@@ -178,6 +178,13 @@ impl Issuer {
 }
 
 impl Token {
+    /// A name for it in logs: the beginning of its digest, from which nobody can make the token.
+    pub fn fingerprint(&self) -> String {
+        let mut text = self.id.to_string();
+        text.truncate("sha256:".len() + 16);
+        text
+    }
+
     /// The `sub` claim, where it has one.
     pub fn subject(&self) -> Option<&Arc<str>> {
         self.subject.as_ref()
