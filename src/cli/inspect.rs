@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 
 use super::failure::Failure;
 use super::{args, serve};
-use crate::config::Config;
+use crate::auth::Identity;
+use crate::config::{Action, Config};
 use crate::error::{Error, Result};
-use crate::gateway::{Gateway, Tenant};
+use crate::gateway::{Gateway, Tenant, rights};
 use crate::http::Body;
 use crate::index::{Found, Member};
 use crate::names::TenantPattern;
@@ -28,18 +29,33 @@ pub(super) fn print_index(config: Config, tenant: &str) -> Result<(), Failure> {
     print(&body)
 }
 
-/// Prints where the versions of a chart come from.
+/// Prints where the versions of a chart come from, or which rule decides about somebody.
 pub(super) fn explain(arguments: &args::Explain) -> Result<(), Failure> {
     let config = serve::read(arguments.config.as_deref())?;
+    let chart = arguments.chart.as_deref();
+    if let Some(subjects) = &arguments.as_whom {
+        let identity = Identity::imagined(subjects)?;
+        let action = action(chart.unwrap_or("pull"))?;
+        let said = rights::explain(&config, &identity, &arguments.tenant, action)?;
+        return print(&Body::Bytes(format!("{said}\n").into()));
+    }
     let text = with_gateway(config, &arguments.tenant, |gateway, tenant| {
-        explanation(
-            gateway,
-            tenant,
-            &arguments.chart,
-            arguments.version.as_deref(),
-        )
+        let version = arguments.version.as_deref();
+        explanation(gateway, tenant, chart.unwrap_or_default(), version)
     })?;
     print(&Body::Bytes(text.into()))
+}
+
+fn action(word: &str) -> Result<Action, Failure> {
+    match word {
+        "pull" => Ok(Action::Pull),
+        "push" => Ok(Action::Push),
+        "delete" => Ok(Action::Delete),
+        "admin" => Ok(Action::Admin),
+        other => Err(Failure::Usage(format!(
+            "`{other}` is nothing that can be done; write pull, push, delete or admin"
+        ))),
+    }
 }
 
 /// Writes to standard output. A reader that has gone is no failure.
