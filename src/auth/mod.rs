@@ -5,6 +5,8 @@
 
 mod attempts;
 mod challenge;
+#[cfg(test)]
+mod decisions_tests;
 mod hash;
 mod header;
 mod imagined;

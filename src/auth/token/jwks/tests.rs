@@ -115,8 +115,16 @@ fn signer(kid: &'static str, algorithm: Algorithm) -> Signer {
         _ => EncodingKey::from_ec_pem(pem.as_bytes()),
     };
     let key = key.expect("a key");
-    let jwk = jsonwebtoken::jwk::Jwk::from_encoding_key(&key, algorithm).expect("a key");
-    let mut jwk = serde_json::to_value(jwk).expect("JSON");
+    let mut jwk = match algorithm {
+        Algorithm::EdDSA => {
+            let x = crate::base64::encode_url(pair.public_key_raw());
+            json!({"kty": "OKP", "crv": "Ed25519", "x": x.trim_end_matches('='), "use": "sig"})
+        }
+        _ => {
+            let jwk = jsonwebtoken::jwk::Jwk::from_encoding_key(&key, algorithm);
+            serde_json::to_value(jwk.expect("a key")).expect("JSON")
+        }
+    };
     jwk["kid"] = json!(kid);
     Signer {
         kid,
