@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chartgate::config::{
-    self, Action, Audit, AuditPlace, Challenge, Config, ListenAddress, Mistakes, Place, Secret,
-    Service, Source, Subject, UpstreamAuth,
+    self, Action, Audit, AuditPlace, Challenge, Config, JwtKeys, ListenAddress, Mistakes, Place,
+    Secret, Service, Source, Subject, UpstreamAuth,
 };
 
 /// No variable is set.
@@ -379,10 +379,15 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("upstreams: {a: {type: git, url: 'https://x'}}\ntenants: {t: {charts: a}}", "upstreams.a.type", "not supported yet"),
     ("store: {type: s3}", "store", "`bucket` is missing"),
     ("store: {bucket: x}", "store.bucket", "unknown key"),
-    ("auth: {jwt: [{issuer: x, jwks_url: 'https://x'}]}", "auth.jwt[0].jwks_url", "not supported yet"),
-    ("auth: {jwt: [{subject_claim: x}]}", "auth.jwt[0].subject_claim", "not supported yet"),
-    ("tenants: {t: {hosted: true, access: {rules: [{subjects: 'group:dev', actions: pull}]}}}", "tenants.t.access.rules[0].subjects", "not supported yet"),
-    ("tenants: {t: {hosted: true, access: {rules: [{subjects: ['claim:a=b'], actions: pull}]}}}", "tenants.t.access.rules[0].subjects[0]", "not supported yet"),
+    ("auth: {jwt: [{jwks_url: 'http://keys.example.com'}]}", "auth.jwt[0].jwks_url", "https"),
+    ("auth: {jwt: [{jwks_url: 'ftp://127.0.0.1/x'}]}", "auth.jwt[0].jwks_url", "https"),
+    ("auth: {jwt: [{jwks_url: 'https://a:b@x'}]}", "auth.jwt[0].jwks_url", "without user"),
+    ("auth: {jwt: [{jwks_url: 'https://x', required_claims: [owner]}]}", "auth.jwt[0].required_claims[0]", "NAME=GLOB"),
+    ("auth: {jwt: [{jwks_url: 'https://x', jwks_max_stale: 0s}]}", "auth.jwt[0].jwks_max_stale", "from 5m"),
+    ("auth: {jwt: [{jwks_max_stale: 1h}]}", "auth.jwt[0].jwks_max_stale", "only `jwks_url`"),
+    ("tenants: {t: {hosted: true, access: {rules: [{subjects: 'group:', actions: pull}]}}}", "tenants.t.access.rules[0].subjects", "group:NAME"),
+    ("tenants: {t: {hosted: true, access: {rules: [{subjects: ['claim:a='], actions: pull}]}}}", "tenants.t.access.rules[0].subjects[0]", "NAME=GLOB"),
+    ("tenants: {t: {hosted: true, access: {rules: [{subjects: ['claim:a=b'], actions: pull}]}}}", "tenants.t.access.rules", "set `auth.jwt`"),
     // Not YAML.
     ("a: [", "", "not readable as YAML"),
     ("a: 1\n---\nb: 2", "", "not readable as YAML"),
@@ -571,14 +576,15 @@ chartmuseum:
     let [own, default] = config.auth.jwt.as_slice() else {
         panic!("two issuers")
     };
-    assert_eq!(own.public_key_file, folder.path().join("server.pem"));
+    assert_eq!(own.keys, JwtKeys::File(folder.path().join("server.pem")));
     assert_eq!(own.audience.as_deref(), Some("chartmuseum"));
     assert_eq!(
-        (own.issuer.as_deref(), own.actions_path.as_str()),
-        (Some("me"), "access")
+        (own.issuer.as_deref(), own.actions_path.as_deref()),
+        (Some("me"), Some("access"))
     );
     assert_eq!((&default.audience, &default.issuer), (&None, &None));
-    assert!(default.actions_path.contains("$NAMESPACE"));
+    let path = default.actions_path.as_deref();
+    assert!(path.is_some_and(|path| path.contains("$NAMESPACE")));
     let bearer = Challenge::Bearer {
         realm: "https://auth.example.com/token".into(),
         service: "charts".into(),

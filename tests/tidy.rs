@@ -51,7 +51,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("governor", &["limit.rs"]),
     ("granit_parser", &["chart/values.rs"]),
     ("indicatif", &["cli/"]),
-    ("jmespath", &["auth/token/query.rs"]),
+    ("jmespath", &["auth/token/claim.rs", "auth/token/query.rs"]),
     ("jsonwebtoken", &["auth/issue/key.rs", "auth/token/key.rs"]),
     ("libc", &["store/"]),
     ("md5", &["auth/hash.rs"]),

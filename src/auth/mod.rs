@@ -5,8 +5,11 @@
 
 mod attempts;
 mod challenge;
+#[cfg(test)]
+mod decisions_tests;
 mod hash;
 mod header;
+mod imagined;
 mod issue;
 mod plain;
 mod policy;
@@ -31,13 +34,15 @@ use self::plain::PlainUsers;
 pub use self::policy::{Decision, Granted, Policy};
 use self::registry::Front;
 pub use self::registry::{Grants, Login, TokenProblem};
-pub use self::token::Token;
 use self::token::Tokens;
+pub use self::token::{Outside, Token};
 pub use self::users::Users;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{HeaderMap, Request};
+use crate::metrics::Metrics;
+use crate::net::Clients;
 
 /// Who asks. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -54,7 +59,7 @@ pub enum Identity {
         /// The certificate's subject.
         subject: Arc<str>,
     },
-    /// The holder of a verified bearer token, which itself says what it allows.
+    /// The holder of a verified bearer token, which may itself say what it allows.
     Token(Arc<Token>),
 }
 
@@ -88,7 +93,11 @@ impl Identity {
     /// Whether other credentials could allow more: somebody without any, or with a token made for one purpose. They are
     /// answered 401 where a known user is answered 403 or 404.
     pub fn may_have_more(&self) -> bool {
-        matches!(self, Self::Anonymous | Self::Token(_))
+        match self {
+            Self::Anonymous => true,
+            Self::User { .. } | Self::Certificate { .. } => false,
+            Self::Token(token) => !token.names_somebody(),
+        }
     }
 }
 
@@ -112,15 +121,28 @@ pub struct Authenticator {
 impl Authenticator {
     /// Opens everything that `config` names, with the key of the tokens that clients of registries get. Errors: as
     /// [`Authenticator::open`], or a key of tokens can be neither read nor made. Blocking.
-    pub fn build(config: &Config, clock: &Clock) -> Result<Self> {
+    ///
+    /// To be called in the runtime that will use it.
+    pub fn build(
+        config: &Config,
+        clock: &Clock,
+        clients: &Clients,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Self> {
+        let outside = Outside {
+            clients,
+            metrics,
+            data_dir: &config.data_dir,
+        };
         Ok(Self {
             front: Some(Front::open(config, clock)?),
-            ..Self::open(&config.auth, clock)?
+            ..Self::open(&config.auth, clock, Some(outside))?
         })
     }
 
-    /// Opens what `auth:` names, for the chart routes only. Errors: the users file or a key cannot be read. Blocking.
-    pub fn open(auth: &config::Auth, clock: &Clock) -> Result<Self> {
+    /// Opens what `auth:` names, for the chart routes only; keys at a URL need `outside` and a runtime. Errors: the users file or a
+    /// key cannot be read. Blocking.
+    pub fn open(auth: &config::Auth, clock: &Clock, outside: Option<Outside<'_>>) -> Result<Self> {
         let users = match &auth.users_file {
             Some(path) => Some(Users::open(path, clock.clone())?),
             None => None,
@@ -128,7 +150,7 @@ impl Authenticator {
         Ok(Self {
             plain: PlainUsers::new(&auth.users)?,
             users,
-            tokens: Tokens::open(&auth.jwt, clock)?,
+            tokens: Tokens::open(&auth.jwt, clock, outside)?,
             challenge: auth.challenge.clone(),
             front: None,
         })
@@ -193,7 +215,8 @@ impl Authenticator {
         {
             let verified = tokens.verify(password).await;
             // It may be the odd password of somebody in the users file.
-            if verified.is_ok() || self.users.is_none() {
+            let is_open = |error: &Error| error.kind() == ErrorKind::UpstreamUnavailable;
+            if verified.as_ref().map_or_else(is_open, |_| true) || self.users.is_none() {
                 return verified.map(Identity::Token);
             }
         }

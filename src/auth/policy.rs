@@ -1,8 +1,10 @@
 //! What an identity may do in one tenant.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Identity;
+use super::token::ClaimPattern;
 use crate::config::{Access, Action, Rule, Subject};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -34,12 +36,13 @@ pub enum Granted {
 }
 
 impl Policy {
-    /// The policy that `access` describes.
-    pub fn new(access: &Access) -> Self {
-        Self {
+    /// The policy that `access` describes, where `groups` has the users of each group. Errors: a claim's pattern is none.
+    pub fn new(access: &Access, groups: &BTreeMap<String, Vec<String>>) -> Result<Self> {
+        let rules = access.rules.iter().map(|rule| Compiled::of(rule, groups));
+        Ok(Self {
             anonymous: Actions::of(&access.anonymous),
-            rules: access.rules.iter().map(Compiled::of).collect(),
-        }
+            rules: rules.collect::<Result<_>>()?,
+        })
     }
 
     /// Whether `identity` may do `action` in the tenant at `path` (segments joined by `/`, empty for the root).
@@ -80,14 +83,16 @@ impl Policy {
                 format!("credentials are needed to {verb} here"),
             ),
             // The challenge of a 401 says which token is needed; the client can fetch that one.
-            Identity::Token(_) => Error::new(
+            Identity::Token(token) if !token.names_somebody() => Error::new(
                 ErrorKind::Unauthenticated,
                 format!("the token does not allow to {verb} here"),
             ),
-            Identity::User { .. } | Identity::Certificate { .. } => Error::new(
-                ErrorKind::Forbidden,
-                format!("`{identity}` may not {verb} here"),
-            ),
+            Identity::User { .. } | Identity::Certificate { .. } | Identity::Token(_) => {
+                Error::new(
+                    ErrorKind::Forbidden,
+                    format!("`{identity}` may not {verb} here"),
+                )
+            }
         })
     }
 
@@ -108,26 +113,51 @@ impl Policy {
 #[derive(Clone, Debug)]
 struct Compiled {
     everybody: bool,
+    /// Users, those of the groups included.
     names: Vec<String>,
+    /// Groups, as tokens name them.
+    groups: Vec<String>,
+    claims: Vec<ClaimPattern>,
     actions: Actions,
 }
 
 impl Compiled {
-    fn of(rule: &Rule) -> Self {
-        let names = rule.subjects.iter().filter_map(|subject| match subject {
-            Subject::User(name) => Some(name.clone()),
-            Subject::AnyUser => None,
-        });
-        Self {
-            everybody: rule.subjects.contains(&Subject::AnyUser),
-            names: names.collect(),
+    fn of(rule: &Rule, members: &BTreeMap<String, Vec<String>>) -> Result<Self> {
+        let mut compiled = Self {
+            everybody: false,
+            names: Vec::new(),
+            groups: Vec::new(),
+            claims: Vec::new(),
             actions: Actions::of(&rule.actions),
+        };
+        for subject in &rule.subjects {
+            match subject {
+                Subject::User(name) => compiled.names.push(name.clone()),
+                Subject::AnyUser => compiled.everybody = true,
+                Subject::Group(group) => {
+                    let users = members.get(group).into_iter().flatten();
+                    compiled.names.extend(users.cloned());
+                    compiled.groups.push(group.clone());
+                }
+                Subject::Claim { name, pattern } => {
+                    compiled.claims.push(ClaimPattern::new(name, pattern)?);
+                }
+            }
         }
+        Ok(compiled)
     }
 
     fn is_about(&self, identity: &Identity) -> bool {
         let named = |name: &Arc<str>| self.names.iter().any(|known| **known == **name);
-        self.everybody && *identity != Identity::Anonymous || identity.name().is_some_and(named)
+        if self.everybody && *identity != Identity::Anonymous || identity.name().is_some_and(named)
+        {
+            return true;
+        }
+        let Identity::Token(token) = identity else {
+            return false;
+        };
+        self.groups.iter().any(|group| token.is_in(group))
+            || self.claims.iter().any(|claim| token.has(claim))
     }
 }
 
@@ -176,7 +206,7 @@ mod tests {
     }
 
     fn policy() -> Policy {
-        Policy::new(&Access {
+        of(&Access {
             anonymous: vec![Action::Pull],
             rules: vec![
                 Rule {
@@ -193,6 +223,11 @@ mod tests {
                 },
             ],
         })
+    }
+
+    /// The policy of tenants without groups.
+    fn of(access: &Access) -> Policy {
+        Policy::new(access, &BTreeMap::new()).expect("a policy")
     }
 
     #[test]
@@ -241,7 +276,7 @@ mod tests {
                 subjects: vec![Subject::AnyUser],
                 actions: rule.to_vec(),
             };
-            Policy::new(&Access {
+            of(&Access {
                 anonymous: anonymous.to_vec(),
                 rules: vec![rule],
             })
@@ -255,7 +290,7 @@ mod tests {
 
     #[test]
     fn nothing_is_allowed_by_default() {
-        let policy = Policy::new(&Access::default());
+        let policy = of(&Access::default());
         for identity in [Identity::Anonymous, user("ci")] {
             assert!(!policy.allows(&identity, "", Action::Pull));
         }

@@ -23,7 +23,7 @@ async fn with_users() -> (tempfile::TempDir, Authenticator) {
         users_file: Some(file),
         ..config::Auth::default()
     };
-    let authenticator = Authenticator::open(&auth, &Clock::system()).expect("opened");
+    let authenticator = Authenticator::open(&auth, &Clock::system(), None).expect("opened");
     (folder, authenticator)
 }
 
@@ -73,7 +73,7 @@ async fn absent_credentials_are_anonymous_and_bad_ones_are_refused() {
 #[tokio::test]
 async fn credentials_for_somebody_else_are_not_looked_at() {
     let authenticator =
-        Authenticator::open(&config::Auth::default(), &Clock::system()).expect("opened");
+        Authenticator::open(&config::Auth::default(), &Clock::system(), None).expect("opened");
     let identity = authenticator
         .identify(&headers(&["Bearer for-the-proxy-in-front"]), None)
         .await;
@@ -114,16 +114,14 @@ fn with_key(more: impl FnOnce(&mut config::Auth)) -> (tempfile::TempDir, Authent
     let key = folder.path().join("key.pem");
     std::fs::write(&key, RSA_PUBLIC).expect("written");
     let mut auth = config::Auth {
-        jwt: vec![config::Jwt {
-            public_key_file: key,
-            audience: None,
-            issuer: None,
-            actions_path: "access[?name=='$NAMESPACE'].actions[]".into(),
-        }],
+        jwt: vec![config::Jwt::new(
+            config::JwtKeys::File(key),
+            Some("access[?name=='$NAMESPACE'].actions[]"),
+        )],
         ..config::Auth::default()
     };
     more(&mut auth);
-    let authenticator = Authenticator::open(&auth, &Clock::system()).expect("opened");
+    let authenticator = Authenticator::open(&auth, &Clock::system(), None).expect("opened");
     (folder, authenticator)
 }
 
@@ -219,7 +217,7 @@ async fn rules_and_tokens_both_allow() {
         subjects: vec![subject],
         actions: vec![action],
     };
-    let policy = Policy::new(&config::Access {
+    let policy = policy_of(&config::Access {
         anonymous: vec![],
         rules: vec![
             rule(
@@ -255,10 +253,15 @@ async fn rules_and_tokens_both_allow() {
     }
     let error = policy.authorize(&named, "org2", Pull).expect_err("refused");
     assert_eq!(error.kind(), ErrorKind::Unauthenticated);
-    let everybody = Policy::new(&config::Access {
+    let everybody = policy_of(&config::Access {
         anonymous: vec![],
         rules: vec![rule(config::Subject::AnyUser, Pull)],
     });
     assert!(everybody.allows(&nameless, "org2", Pull));
     assert!(!everybody.allows(&Identity::Anonymous, "org2", Pull));
+}
+
+/// A policy without groups.
+fn policy_of(access: &config::Access) -> Policy {
+    Policy::new(access, &std::collections::BTreeMap::new()).expect("a policy")
 }

@@ -129,15 +129,22 @@ pub struct Index {
 #[derive(Args, Clone, Debug)]
 #[command(
     after_help = "Examples:\n  chartgate explain acme/platform ingress-nginx 4.11.3 --config chartgate.yaml\n  \
-                  chartgate explain acme/platform team/app:1.2 --config chartgate.yaml"
+                  chartgate explain acme/platform team/app:1.2 --config chartgate.yaml\n  \
+                  chartgate explain --as user:ci,group:dev acme/platform/app push --config chartgate.yaml"
 )]
 pub struct Explain {
-    /// The tenant's path; `/` is the root tenant
+    /// The tenant's path; `/` is the root tenant. With --as also of something in it
     pub tenant: String,
-    /// The chart's name, or an image: REPOSITORY, REPOSITORY:TAG or REPOSITORY@DIGEST
-    pub chart: String,
+    /// The chart's name, or an image: REPOSITORY, REPOSITORY:TAG or REPOSITORY@DIGEST. With --as: pull (default), push, delete or admin
+    #[arg(required_unless_present = "as_whom")]
+    pub chart: Option<String>,
     /// One version; absent: all of them
+    #[arg(conflicts_with = "as_whom")]
     pub version: Option<String>,
+    /// Says whether somebody may do something, and which rule decides: `user:NAME`, `group:NAME`, `claim:NAME=VALUE`, several
+    /// with commas between them, or `anonymous`
+    #[arg(long = "as", value_name = "SUBJECTS", id = "as_whom")]
+    pub as_whom: Option<String>,
     /// The configuration file; without it the embedded quick start is used
     #[arg(long, value_name = "FILE", env = "CHARTGATE_CONFIG")]
     pub config: Option<PathBuf>,

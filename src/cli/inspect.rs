@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use super::failure::Failure;
 use super::images::Image;
 use super::{args, serve};
-use crate::config::Config;
+use crate::auth::Identity;
+use crate::config::{Action, Config};
 use crate::error::{Error, Result};
-use crate::gateway::{Gateway, Tenant};
+use crate::gateway::{Gateway, Tenant, rights};
 use crate::http::Body;
 use crate::index::{Found, Member};
 use crate::names::TenantPattern;
@@ -29,10 +30,17 @@ pub(super) fn print_index(config: Config, tenant: &str) -> Result<(), Failure> {
     print(&body)
 }
 
-/// Prints where the versions of a chart come from, or who answers for an image.
+/// Prints where the versions of a chart come from, who answers for an image, or which rule decides about somebody.
 pub(super) fn explain(arguments: &args::Explain) -> Result<(), Failure> {
     let config = serve::read(arguments.config.as_deref())?;
-    let what = &arguments.chart;
+    let what = arguments.chart.as_deref();
+    if let Some(subjects) = &arguments.as_whom {
+        let identity = Identity::imagined(subjects)?;
+        let action = action(what.unwrap_or("pull"))?;
+        let said = rights::explain(&config, &identity, &arguments.tenant, action)?;
+        return print(&Body::Bytes(format!("{said}\n").into()));
+    }
+    let what = what.unwrap_or_default();
     let image = match arguments.version {
         Some(_) => None,
         None => Image::parse(what),
@@ -54,6 +62,18 @@ pub(super) fn explain(arguments: &args::Explain) -> Result<(), Failure> {
         }
     })?;
     print(&Body::Bytes(text.into()))
+}
+
+fn action(word: &str) -> Result<Action, Failure> {
+    match word {
+        "pull" => Ok(Action::Pull),
+        "push" => Ok(Action::Push),
+        "delete" => Ok(Action::Delete),
+        "admin" => Ok(Action::Admin),
+        other => Err(Failure::Usage(format!(
+            "`{other}` is nothing that can be done; write pull, push, delete or admin"
+        ))),
+    }
 }
 
 /// Writes to standard output. A reader that has gone is no failure.

@@ -4,13 +4,25 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use url::{Host, Url};
+
 use super::resolve::required;
 use super::section::{Context, Section, Value};
-use super::{Auth, Challenge, Jwt, Secret, Server, Subject, Tenant, TokenServer, units};
+use super::{
+    Auth, Challenge, Jwks, Jwt, JwtKeys, Secret, Server, Subject, Tenant, TokenServer, units,
+    upstreams,
+};
 use crate::names::{TenantPath, TenantPattern};
 
 /// What ChartMuseum looks up in the claims of a token.
 const ACTIONS_PATH: &str = "access[?name=='$NAMESPACE' && type=='$ACCESS_ENTRY_TYPE'].actions[]";
+
+/// How long a server of keys may take.
+const JWKS_TIMEOUT: Duration = Duration::from_secs(10);
+/// Less would make a short rest of the server a rest of everybody.
+const MIN_STALE: Duration = Duration::from_mins(5);
+/// How long keys are believed whose server does not answer.
+const JWKS_MAX_STALE: Duration = Duration::from_hours(24);
 
 /// How long tokens may last.
 const LIFETIMES: RangeInclusive<Duration> = Duration::from_mins(1)..=Duration::from_hours(24);
@@ -29,6 +41,13 @@ pub(super) fn read(value: Option<Value<'_>>) -> Auth {
         auth.users = users
             .iter()
             .filter_map(|(name, value)| Some(((*name).to_owned(), user(name, value)?)))
+            .collect();
+    }
+    if let Some(value) = section.take("groups") {
+        let groups = value.named();
+        auth.groups = groups
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), group(value)))
             .collect();
     }
     if let Some(value) = section.take("jwt") {
@@ -100,24 +119,112 @@ fn user(name: &str, value: &Value<'_>) -> Option<Secret> {
 fn jwt(value: &Value<'_>) -> Option<Jwt> {
     let mut section = value.section()?;
     let by_url = section.has("jwks_url");
-    section.later("jwks_url");
-    section.later("subject_claim");
-    let public_key_file = if by_url {
-        section.take("public_key_file");
-        None
+    let keys = if by_url {
+        section.refuse(
+            "public_key_file",
+            "`jwks_url` says already where the keys are",
+        );
+        jwks(&mut section).map(JwtKeys::Url)
     } else {
-        required(&mut section, "public_key_file", Value::readable_file)
+        for key in ["jwks_max_stale", "timeout", "proxy", "tls", "allow_private"] {
+            section.refuse(key, "only `jwks_url` is fetched");
+        }
+        required(&mut section, "public_key_file", Value::readable_file).map(JwtKeys::File)
     };
     let audience = text(&mut section, "audience");
     let issuer = text(&mut section, "issuer");
     let actions_path = text(&mut section, "actions_path");
+    let subject_claim = text(&mut section, "subject_claim");
+    let groups_claim = text(&mut section, "groups_claim");
+    let required_claims = section.take("required_claims").map(|value| {
+        let claims = value.items();
+        let read = |item: &Value<'_>| item.parsed(claim);
+        claims.iter().filter_map(read).collect()
+    });
     section.finish();
+    // Who names a claim of his own, or where keys are, means tokens that say who somebody is.
+    let says_who = by_url || subject_claim.is_some();
+    let museum = (!says_who).then(|| ACTIONS_PATH.to_owned());
     Some(Jwt {
-        public_key_file: public_key_file?,
+        keys: keys?,
         audience,
         issuer,
-        actions_path: actions_path.unwrap_or_else(|| ACTIONS_PATH.to_owned()),
+        actions_path: actions_path.or(museum),
+        subject_claim: subject_claim.unwrap_or_else(|| "sub".to_owned()),
+        groups_claim,
+        required_claims: required_claims.unwrap_or_default(),
     })
+}
+
+fn jwks(section: &mut Section<'_>) -> Option<Jwks> {
+    let has_timeout = section.has("timeout");
+    let mut client = upstreams::client(section);
+    if !has_timeout {
+        client.timeout = JWKS_TIMEOUT;
+    }
+    let max_stale =
+        section.parsed_or(
+            "jwks_max_stale",
+            JWKS_MAX_STALE,
+            |text| match units::duration(text)? {
+                time if time >= MIN_STALE => Ok(time),
+                _ => Err("write a time from 5m: every token would wait for the server".into()),
+            },
+        );
+    let url = section.take("jwks_url")?.parsed(|text| {
+        let url = Url::parse(text).map_err(|error| error.to_string())?;
+        let is_plain = url.username().is_empty() && url.password().is_none();
+        match url.scheme() {
+            _ if !is_plain || !url.has_host() => {
+                Err("write a URL without user and password".into())
+            }
+            "https" => Ok(url),
+            "http" if client.allow_private || is_loopback(&url) => Ok(url),
+            _ => Err(
+                "write an https URL: who can change an answer on its way could make tokens; http is for loopback, or with `allow_private: true`"
+                    .into(),
+            ),
+        }
+    })?;
+    // Who writes a loopback address means it. No redirect leads anywhere else.
+    client.allow_private |= is_loopback(&url);
+    Some(Jwks {
+        url,
+        client,
+        max_stale,
+    })
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
+}
+
+/// `NAME=GLOB`, a claim and what it looks like.
+pub(super) fn claim(text: &str) -> Result<(String, String), String> {
+    let (name, pattern) = text
+        .split_once('=')
+        .filter(|(name, pattern)| !name.is_empty() && !pattern.is_empty())
+        .ok_or("write a claim as `NAME=GLOB`, such as `repository=acme/*`")?;
+    globset::Glob::new(pattern)
+        .map_err(|error| format!("not a pattern of a claim's value: {}", error.kind()))?;
+    Ok((name.to_owned(), pattern.to_owned()))
+}
+
+/// The users of one group. Their names are not checked: they may come with a file, a certificate or a token.
+fn group(value: &Value<'_>) -> Vec<String> {
+    let users = value.items();
+    let name = |item: &Value<'_>| {
+        item.parsed(|text| match text {
+            "" | "*" => Err("write the name of a user; `user:*` in a rule means everybody".into()),
+            _ => Ok(text.to_owned()),
+        })
+    };
+    users.iter().filter_map(name).collect()
 }
 
 fn challenge(value: &Value<'_>) -> Option<Challenge> {
@@ -173,6 +280,9 @@ pub(super) fn users_for_rules(
         .iter()
         .any(|https| https.client_ca_file.is_some());
     let tokens = !auth.jwt.is_empty();
+    if !tokens {
+        claims_without_tokens(context, tenants, patterns);
+    }
     if auth.users_file.is_some() || !auth.users.is_empty() || tokens || certificates {
         return;
     }
@@ -186,13 +296,38 @@ pub(super) fn users_for_rules(
         let about_users = tenant.access.rules.iter().any(|rule| {
             rule.subjects
                 .iter()
-                .any(|subject| matches!(subject, Subject::User(_) | Subject::AnyUser))
+                .any(|subject| !matches!(subject, Subject::Claim { .. }))
         });
         if about_users {
             context.mistake(
                 &format!("tenants.{key}.access.rules"),
                 None,
                 "rules name users, and nobody can be one: set `auth.users_file` or `auth.users`",
+            );
+        }
+    }
+}
+
+/// Rules about claims need tokens.
+fn claims_without_tokens(
+    context: &Context<'_>,
+    tenants: &BTreeMap<TenantPath, Tenant>,
+    patterns: &BTreeMap<TenantPattern, Tenant>,
+) {
+    let tenants = tenants
+        .iter()
+        .map(|(path, tenant)| (path.to_string(), tenant));
+    let patterns = patterns
+        .iter()
+        .map(|(pattern, tenant)| (pattern.to_string(), tenant));
+    for (key, tenant) in tenants.chain(patterns) {
+        let mut rules = tenant.access.rules.iter();
+        let is_claim = |subject: &Subject| matches!(subject, Subject::Claim { .. });
+        if rules.any(|rule| rule.subjects.iter().any(is_claim)) {
+            context.mistake(
+                &format!("tenants.{key}.access.rules"),
+                None,
+                "rules name claims, and nobody has any: set `auth.jwt`",
             );
         }
     }

@@ -441,6 +441,27 @@ pub enum Subject {
     User(String),
     /// `user:*`: everybody who has shown valid credentials.
     AnyUser,
+    /// `group:NAME`: the users that `auth.groups` lists under it, and holders of tokens that say so.
+    Group(String),
+    /// `claim:NAME=GLOB`: holders of tokens with such a claim, in which `*` stands for any text.
+    Claim {
+        /// Its name, with a dot before what is inside of a claim.
+        name: String,
+        /// What its value, or one of several, looks like.
+        pattern: String,
+    },
+}
+
+/// As the file writes it.
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User(name) => write!(f, "user:{name}"),
+            Self::AnyUser => f.write_str("user:*"),
+            Self::Group(name) => write!(f, "group:{name}"),
+            Self::Claim { name, pattern } => write!(f, "claim:{name}={pattern}"),
+        }
+    }
 }
 
 /// What somebody may do.
@@ -489,24 +510,67 @@ pub struct Auth {
     pub users: BTreeMap<String, Secret>,
     /// Issuers of bearer tokens (`jwt`).
     pub jwt: Vec<Jwt>,
+    /// The users in each group (`groups`).
+    pub groups: BTreeMap<String, Vec<String>>,
     /// What a 401 asks for (`challenge`).
     pub challenge: Challenge,
     /// The tokens that chartgate gives out (`token`).
     pub token: TokenServer,
 }
 
-/// One of `auth.jwt:`. Tokens of a fixed key with ChartMuseum's `access` claims.
+/// One of `auth.jwt:`, somebody whose tokens count.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Jwt {
-    /// PEM public key or certificate (RSA, P-256, P-384 or Ed25519).
-    pub public_key_file: PathBuf,
+    /// Where the keys are that the tokens are signed for.
+    pub keys: JwtKeys,
     /// `aud` must hold this, where it is given.
     pub audience: Option<String>,
     /// `iss` must be this, where it is given.
     pub issuer: Option<String>,
     /// JMESPath over the claims that yields the allowed actions; `$NAMESPACE` is the tenant's path, `$ACCESS_ENTRY_TYPE` is
-    /// `artifact-repository`. Default ChartMuseum's.
-    pub actions_path: String,
+    /// `artifact-repository`. Default ChartMuseum's. `None`: tokens say only who somebody is, and rules what he may do.
+    pub actions_path: Option<String>,
+    /// The claim that says who somebody is. Default `sub`.
+    pub subject_claim: String,
+    /// The claim that lists the groups of which somebody is one.
+    pub groups_claim: Option<String>,
+    /// Claims that every token must have, as name and pattern: more than signature, issuer and audience say.
+    pub required_claims: Vec<(String, String)>,
+}
+
+/// Where keys of tokens are.
+#[derive(Clone, Debug, PartialEq)]
+pub enum JwtKeys {
+    /// `public_key_file`: PEM public key or certificate (RSA, P-256, P-384 or Ed25519). Read again when it changes.
+    File(PathBuf),
+    /// `jwks_url`: a set of keys (RFC 7517) that is fetched.
+    Url(Jwks),
+}
+
+/// A set of keys on a server.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Jwks {
+    /// Where it is.
+    pub url: Url,
+    /// How it is reached; no redirect is followed.
+    pub client: Client,
+    /// How long keys are believed that cannot be fetched again. Default 24 h.
+    pub max_stale: Duration,
+}
+
+impl Jwt {
+    /// What `auth.jwt` says if it names nothing but keys and what tokens look like.
+    pub fn new(keys: JwtKeys, actions_path: Option<&str>) -> Self {
+        Self {
+            keys,
+            audience: None,
+            issuer: None,
+            actions_path: actions_path.map(str::to_owned),
+            subject_claim: "sub".to_owned(),
+            groups_claim: None,
+            required_claims: Vec::new(),
+        }
+    }
 }
 
 /// `auth.challenge:`, the scheme and words of `WWW-Authenticate`.

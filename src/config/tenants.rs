@@ -331,11 +331,14 @@ fn subject(value: &Value<'_>) -> Option<Subject> {
     value.parsed(|text| match text.split_once(':') {
         Some(("user", "*")) => Ok(Subject::AnyUser),
         Some(("user", name)) if !name.is_empty() => Ok(Subject::User(name.to_owned())),
-        Some(("group" | "claim", _)) => Err(
-            "groups and claims as subjects: not supported yet; write `user:NAME` or `user:*`"
+        Some(("group", name)) if !name.is_empty() => Ok(Subject::Group(name.to_owned())),
+        Some(("claim", claim)) => {
+            super::auth::claim(claim).map(|(name, pattern)| Subject::Claim { name, pattern })
+        }
+        _ => Err(
+            "write `user:NAME`, `group:NAME`, `claim:NAME=GLOB`, or `user:*` for everybody with valid credentials"
                 .into(),
         ),
-        _ => Err("write `user:NAME`, or `user:*` for everybody with valid credentials".into()),
     })
 }
 

@@ -283,7 +283,7 @@ fn helm_url(value: &Value<'_>, text: &str) -> Option<Source> {
     Some(Source::Helm(url))
 }
 
-fn client(section: &mut Section<'_>) -> Client {
+pub(super) fn client(section: &mut Section<'_>) -> Client {
     let timeout = section
         .take("timeout")
         .and_then(|value| {

@@ -10,6 +10,7 @@ mod locate;
 mod parts;
 mod pattern;
 mod registries;
+pub mod rights;
 mod slots;
 mod tenant;
 mod upstreams;
@@ -100,7 +101,7 @@ impl Gateway {
         previous: Option<&Self>,
         progress: &Progress,
     ) -> Result<Arc<Self>> {
-        let authenticator = Authenticator::build(&config, &shared.clock)?;
+        let authenticator = Authenticator::build(&config, &shared.clock, &shared.clients, &shared.metrics)?;
         let mut upstreams = BTreeMap::new();
         for (name, upstream) in &config.upstreams {
             if matches!(upstream.source, config::Source::Oci(_)) {

@@ -58,7 +58,7 @@ impl Patterns {
 }
 
 /// More of the path named first, then a fixed number of segments before any.
-fn precedence(pattern: &TenantPattern) -> (std::cmp::Reverse<usize>, bool) {
+pub(super) fn precedence(pattern: &TenantPattern) -> (std::cmp::Reverse<usize>, bool) {
     (
         std::cmp::Reverse(pattern.literal().count()),
         pattern.depth().is_none(),

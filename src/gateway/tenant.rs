@@ -77,7 +77,7 @@ impl Tenant {
         shared: &Shared,
     ) -> Result<Self> {
         let members = upstream_members(config, upstreams)?;
-        let rights = Rights::of(config);
+        let rights = Rights::of(config, whole)?;
         let path = config.path.clone();
         Ok(Self {
             registry,
@@ -95,7 +95,7 @@ impl Tenant {
         shared: &Shared,
     ) -> Result<Self> {
         let members = upstream_members(config, upstreams)?;
-        let (path, rights) = (pattern.stand_in(), Rights::of(config));
+        let (path, rights) = (pattern.stand_in(), Rights::of(config, whole)?);
         Ok(Self {
             registry,
             ..Self::assemble(path, config, None, members, rights, whole, shared)
@@ -301,11 +301,11 @@ impl Tenant {
 }
 
 impl Rights {
-    fn of(config: &config::Tenant) -> Self {
-        Self {
-            policy: Arc::new(Policy::new(&config.access)),
+    fn of(config: &config::Tenant, whole: &Config) -> Result<Self> {
+        Ok(Self {
+            policy: Arc::new(Policy::new(&config.access, &whole.auth.groups)?),
             limiter: config.limits.as_ref().map(Limiter::new).map(Arc::new),
-        }
+        })
     }
 }
 

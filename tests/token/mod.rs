@@ -6,6 +6,7 @@ mod live;
 mod realms;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -19,7 +20,9 @@ use chartgate::error::Result;
 use chartgate::http::{
     Body, HeaderMap, HeaderValue, Method, Request, RequestBody, Response, header,
 };
+use chartgate::metrics::Metrics;
 use chartgate::names::TenantPath;
+use chartgate::net::Clients;
 use jiff::Timestamp;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -74,7 +77,7 @@ impl World {
             Err(mistakes) => panic!("{mistakes}"),
         };
         config.set_data_dir(&folder.path().join("data"));
-        let authenticator = Authenticator::build(&config, &clock).expect("built");
+        let authenticator = Authenticator::build(&config, &clock, &Clients::new(), &Arc::new(Metrics::new())).expect("built");
         Self {
             folder,
             clock,
@@ -95,7 +98,9 @@ impl World {
         };
         let tenant = self.config.tenants.get(&path);
         tenant.is_some_and(|tenant| {
-            Policy::new(&tenant.access).allows(identity, path.as_str(), action)
+            Policy::new(&tenant.access, &self.config.auth.groups)
+                .expect("a policy")
+                .allows(identity, path.as_str(), action)
         })
     }
 

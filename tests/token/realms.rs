@@ -218,7 +218,12 @@ fn virtual_hosts_are_behind_the_same_server() {
             .hosts
             .insert(host.to_owned(), virtual_host);
     }
-    world.authenticator = Authenticator::build(&world.config, &world.clock).expect("built");
+    world.authenticator = Authenticator::build(
+        &world.config,
+        &world.clock,
+        &Clients::new(),
+        &Arc::new(Metrics::new()),
+    ).expect("built");
     for (host, scheme) in [
         ("hub.gw.example", "https"),
         ("HUB.gw.example", "https"),

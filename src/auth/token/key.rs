@@ -1,9 +1,10 @@
-//! The public key that tokens are signed for: read from PEM, and what a signature under it is worth.
+//! The public key that tokens are signed for: read from PEM or JSON, and what a signature under it is worth.
 //!
 //! The key's type decides which algorithms count, never the token alone: a token that names HMAC, or none, is refused before
 //! any key is touched. The only user of jsonwebtoken.
 
 use std::io::{self, Error};
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use jsonwebtoken::crypto::rust_crypto::DEFAULT_PROVIDER;
@@ -23,9 +24,24 @@ const RSA: &[Algorithm] = &[
 /// Which of the two it is follows from the key: a signature of the other curve never fits it.
 const EC: &[Algorithm] = &[Algorithm::ES256, Algorithm::ES384];
 const ED: &[Algorithm] = &[Algorithm::EdDSA];
+/// The names of single algorithms that a key of a set may be meant for (RFC 7518 §3.1, RFC 8037 §3.1, RFC 9864 §2.2).
+const NAMES: &[(&str, &[Algorithm])] = &[
+    ("RS256", &[Algorithm::RS256]),
+    ("RS384", &[Algorithm::RS384]),
+    ("RS512", &[Algorithm::RS512]),
+    ("PS256", &[Algorithm::PS256]),
+    ("PS384", &[Algorithm::PS384]),
+    ("PS512", &[Algorithm::PS512]),
+    ("ES256", &[Algorithm::ES256]),
+    ("ES384", &[Algorithm::ES384]),
+    ("EdDSA", ED),
+    ("Ed25519", ED),
+];
 
 /// Shorter RSA keys are broken by one person with one machine.
 const MIN_RSA_BITS: usize = 1024;
+/// What keys of a set must have (RFC 7518 §3.3), and the most that anybody uses: more would only cost time.
+const JWK_RSA_BITS: RangeInclusive<usize> = 2048..=16_384;
 
 /// A public key, RSA, P-256, P-384 or Ed25519.
 #[derive(Debug)]
@@ -35,6 +51,68 @@ pub(super) struct Key {
 }
 
 impl Key {
+    /// The key of one entry of a set (RFC 7517 §4). The error says why it is none that tokens can be verified with.
+    ///
+    /// Symmetric keys are none: whoever can read the set could sign with them.
+    pub(super) fn from_jwk(jwk: &Map<String, Value>) -> Result<Self, &'static str> {
+        const INCOMPLETE: &str = "a part of it is missing or malformed";
+        let part = |name: &str| jwk.get(name).and_then(Value::as_str);
+        if jwk.contains_key("d") {
+            return Err("it is a private key, which everybody can read there");
+        }
+        if part("use").is_some_and(|purpose| purpose != "sig") {
+            return Err("it is not for signatures");
+        }
+        if let Some(operations) = jwk.get("key_ops").and_then(Value::as_array)
+            && !operations.iter().any(|operation| operation == "verify")
+        {
+            return Err("it is not for verifying");
+        }
+        let (family, key) = match (part("kty"), part("crv")) {
+            (Some("RSA"), _) => {
+                let (modulus, exponent) = part("n").zip(part("e")).ok_or(INCOMPLETE)?;
+                if !JWK_RSA_BITS.contains(&(significant(modulus) * 6)) {
+                    return Err("it has too few or too many bits; 2048 to 16384 are taken");
+                }
+                let key = DecodingKey::from_rsa_components(modulus, exponent);
+                (RSA, key.map_err(|_| INCOMPLETE)?)
+            }
+            (Some("EC"), Some(curve @ ("P-256" | "P-384"))) => {
+                let (x, y) = part("x").zip(part("y")).ok_or(INCOMPLETE)?;
+                let key = DecodingKey::from_ec_components(x, y).map_err(|_| INCOMPLETE)?;
+                let (length, algorithms) = match curve {
+                    "P-256" => (65, &EC[..1]),
+                    _ => (97, &EC[1..]),
+                };
+                if key.try_get_as_bytes().map(<[u8]>::len).ok() != Some(length) {
+                    return Err("it is no point of its curve");
+                }
+                (algorithms, key)
+            }
+            (Some("OKP"), Some("Ed25519")) => {
+                let x = part("x").ok_or(INCOMPLETE)?;
+                let key = DecodingKey::from_ed_components(x).map_err(|_| INCOMPLETE)?;
+                check(&key, ED).map_err(|_| INCOMPLETE)?;
+                (ED, key)
+            }
+            _ => return Err("it is neither RSA, P-256, P-384 nor Ed25519"),
+        };
+        let algorithms = match jwk.get("alg") {
+            None | Some(Value::Null) => family,
+            Some(name) => NAMES
+                .iter()
+                .find(|(known, algorithms)| name == known && family.contains(&algorithms[0]))
+                .map(|(_, algorithms)| *algorithms)
+                .ok_or("its algorithm is unknown, or not one of such keys")?,
+        };
+        Ok(Self { key, algorithms })
+    }
+
+    /// Whether a token that names this algorithm can be signed for it.
+    pub(super) fn takes(&self, algorithm: Algorithm) -> bool {
+        self.algorithms.contains(&algorithm)
+    }
+
     /// The claims of `token`, if it is signed with this key. The error says what is wrong, without the token.
     pub(super) fn verify(&self, token: &str) -> Result<Map<String, Value>, &'static str> {
         let header = jsonwebtoken::decode_header(token).map_err(|_| "it is not a signed token")?;
@@ -115,6 +193,40 @@ fn check(key: &DecodingKey, algorithms: &[Algorithm]) -> Result<(), String> {
             Ok(())
         }
     }
+}
+
+/// What the head of a token says before anything is verified: enough to choose a key, and nothing to believe.
+#[derive(Debug)]
+pub(super) struct Head {
+    pub(super) algorithm: Algorithm,
+    pub(super) kid: Option<String>,
+    /// Who it says has issued it.
+    pub(super) issuer: Option<String>,
+}
+
+impl Head {
+    /// Reads it. `None`: it is no signed token, or names an algorithm without a public key.
+    pub(super) fn read(token: &str) -> Option<Self> {
+        let header = jsonwebtoken::decode_header(token).ok()?;
+        if ![RSA, EC, ED]
+            .iter()
+            .any(|family| family.contains(&header.alg))
+        {
+            return None;
+        }
+        let claims: Map<String, Value> =
+            jsonwebtoken::dangerous::insecure_decode_claims(token).ok()?;
+        Some(Self {
+            algorithm: header.alg,
+            kid: header.kid,
+            issuer: claims.get("iss").and_then(Value::as_str).map(str::to_owned),
+        })
+    }
+}
+
+/// How many characters of base64 count: without the zeros at the front.
+fn significant(text: &str) -> usize {
+    text.trim_end_matches('=').trim_start_matches('A').len()
 }
 
 fn contains(bytes: &[u8], part: &[u8]) -> bool {

@@ -2,6 +2,8 @@
 //!
 //! What a token says is looked up in its claims for each tenant. Knows nothing about users or about how a request carries it.
 
+mod claim;
+mod jwks;
 mod key;
 mod query;
 #[cfg(test)]
@@ -14,9 +16,12 @@ use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use self::key::Key;
+pub(super) use self::claim::ClaimPattern;
+use self::jwks::Jwks;
+pub use self::jwks::Outside;
+use self::key::{Head, Key};
 pub(super) use self::query::ACCESS_ENTRY_TYPE;
 use self::query::{Claims, Query};
 use self::times::Validity;
@@ -24,7 +29,7 @@ use super::policy::Actions;
 use super::remembered::Remembered;
 use super::watched::Watched;
 use crate::clock::Clock;
-use crate::config::Jwt;
+use crate::config::{Jwt, JwtKeys};
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -49,10 +54,30 @@ pub(super) struct Tokens {
 
 /// One entry of `auth.jwt`.
 struct Issuer {
-    key: Watched<Key>,
+    keys: Keys,
     audience: Option<String>,
     issuer: Option<String>,
-    query: Arc<Query>,
+    subject_claim: String,
+    groups_claim: Option<String>,
+    required: Vec<ClaimPattern>,
+    /// `None`: rules alone say what its tokens allow.
+    query: Option<Arc<Query>>,
+}
+
+/// Where an issuer's keys come from.
+#[derive(Debug)]
+enum Keys {
+    File(Watched<Key>),
+    Url(Jwks),
+}
+
+/// Why a token does not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refusal {
+    /// What is wrong with it.
+    Token(&'static str),
+    /// It may be a good one: nobody knows, because the server of its keys is away.
+    NoKeys,
 }
 
 /// A verified token: who holds it, and what it allows where.
@@ -60,18 +85,26 @@ pub struct Token {
     /// Of the token's text: two tokens are the same if their texts are.
     id: Digest,
     subject: Option<Arc<str>>,
+    groups: Vec<String>,
     validity: Validity,
     claims: Claims,
-    query: Arc<Query>,
+    query: Option<Arc<Query>>,
     grants: Mutex<HashMap<Box<str>, Actions>>,
 }
 
 impl Tokens {
-    /// Reads the keys; `None` where there are none. Errors: a key or a query cannot be used. Blocking.
-    pub(super) fn open(configured: &[Jwt], clock: &Clock) -> Result<Option<Self>> {
+    /// Reads the keys; `None` where there are none. Without `outside`, keys can only be in files.
+    ///
+    /// Errors: a key, a query or a pattern cannot be used. Blocking.
+    pub(super) fn open(
+        configured: &[Jwt],
+        clock: &Clock,
+        outside: Option<Outside<'_>>,
+    ) -> Result<Option<Self>> {
         let issuers = configured
             .iter()
-            .map(|jwt| Issuer::open(jwt, clock))
+            .enumerate()
+            .map(|(position, jwt)| Issuer::open(position, jwt, clock, outside))
             .collect::<Result<Vec<_>>>()?;
         Ok((!issuers.is_empty()).then(|| Self {
             issuers,
@@ -80,7 +113,8 @@ impl Tokens {
         }))
     }
 
-    /// The token whose text this is, if one of the keys signed it and its time is now; else [`ErrorKind::Unauthenticated`].
+    /// The token whose text this is, if one of the keys signed it and its time is now; else [`ErrorKind::Unauthenticated`], or
+    /// [`ErrorKind::UpstreamUnavailable`] where its keys cannot be had just now.
     ///
     /// The first verification computes (an RSA signature costs well below a millisecond); later ones are one look-up.
     /// Cancel-safe.
@@ -89,62 +123,131 @@ impl Tokens {
             return Err(refused("it is too long"));
         }
         let id = Digest::of(text.as_bytes());
-        let mut reason = "no key is configured";
-        for (position, issuer) in self.issuers.iter().enumerate() {
-            // Also where the token is remembered: a key that was replaced must not go on opening doors.
-            let key = issuer.key.current().await;
-            let known = self.remembered.recall(id);
-            let token = match known.filter(|kept| kept.is_of(position, &key)) {
-                Some(kept) => kept.token,
-                None => match issuer.verify(id, &key, text) {
-                    Ok(token) => {
-                        let kept = Kept {
-                            issuer: position,
-                            key,
-                            token: Arc::new(token),
-                        };
-                        let token = kept.token.clone();
-                        let now = self.clock.now();
-                        let counts = |kept: &Kept| kept.token.validity.check(now).is_ok();
-                        if counts(&kept) {
-                            self.remembered.remember(id, text.len(), kept, counts);
-                        }
-                        token
-                    }
-                    Err(why) => {
-                        reason = why;
-                        continue;
-                    }
-                },
-            };
-            match token.validity.check(self.clock.now()) {
-                Ok(()) => return Ok(token),
-                Err(why) => reason = why,
-            }
+        // Its key is asked for again: one that was replaced must not go on opening doors.
+        if let Some(kept) = self.remembered.recall(id)
+            && self.issuers[kept.issuer].keys.believe(&kept.key).await
+        {
+            return self.timely(kept.token);
         }
-        Err(refused(reason))
+        let Some(head) = Head::read(text) else {
+            return Err(refused("it is not signed, or not with a public key"));
+        };
+        let mut refusal = Refusal::Token("no key is configured");
+        for (position, issuer) in self.issuers.iter().enumerate() {
+            let (key, token) = match issuer.verify(id, &head, text).await {
+                Ok(verified) => verified,
+                Err(why) => {
+                    // The one thing that says more than "not mine".
+                    if refusal != Refusal::NoKeys {
+                        refusal = why;
+                    }
+                    continue;
+                }
+            };
+            let token = self.timely(Arc::new(token))?;
+            let kept = Kept {
+                issuer: position,
+                key,
+                token: Arc::clone(&token),
+            };
+            let now = self.clock.now();
+            let counts = |kept: &Kept| kept.token.validity.check(now).is_ok();
+            self.remembered.remember(id, text.len(), kept, counts);
+            return Ok(token);
+        }
+        Err(match refusal {
+            Refusal::Token(reason) => refused(reason),
+            Refusal::NoKeys => Error::unavailable(
+                "the token cannot be verified: the keys of its issuer cannot be fetched just now; try again in a few seconds",
+            ),
+        })
+    }
+
+    /// The token, if its time is now.
+    fn timely(&self, token: Arc<Token>) -> Result<Arc<Token>> {
+        match token.validity.check(self.clock.now()) {
+            Ok(()) => Ok(token),
+            Err(why) => Err(refused(why)),
+        }
     }
 }
 
 impl fmt::Debug for Tokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let keys = self.issuers.iter().map(|issuer| &issuer.key);
+        let keys = self.issuers.iter().map(|issuer| &issuer.keys);
         f.debug_list().entries(keys).finish()
     }
 }
 
 impl Issuer {
-    fn open(jwt: &Jwt, clock: &Clock) -> Result<Self> {
+    fn open(
+        position: usize,
+        jwt: &Jwt,
+        clock: &Clock,
+        outside: Option<Outside<'_>>,
+    ) -> Result<Self> {
+        let keys = match (&jwt.keys, outside) {
+            (JwtKeys::File(path), _) => Keys::File(Watched::open(path, clock.clone())?),
+            (JwtKeys::Url(jwks), Some(outside)) => {
+                let name = format!("auth.jwt[{position}]");
+                Keys::Url(Jwks::open(jwks, &name, outside, clock)?)
+            }
+            (JwtKeys::Url(_), None) => {
+                return Err(Error::invalid("`jwks_url` cannot be fetched here"));
+            }
+        };
+        if jwt.audience.is_none() && matches!(keys, Keys::Url(_)) {
+            tracing::warn!(
+                "`auth.jwt[{position}]` has no `audience`: tokens that its issuer made for any other service count here too"
+            );
+        }
+        let required = jwt.required_claims.iter();
         Ok(Self {
-            key: Watched::open(&jwt.public_key_file, clock.clone())?,
+            keys,
             audience: jwt.audience.clone(),
             issuer: jwt.issuer.clone(),
-            query: Arc::new(Query::parse(&jwt.actions_path)?),
+            subject_claim: jwt.subject_claim.clone(),
+            groups_claim: jwt.groups_claim.clone(),
+            required: required
+                .map(|(name, pattern)| ClaimPattern::new(name, pattern))
+                .collect::<Result<_>>()?,
+            query: match &jwt.actions_path {
+                Some(path) => Some(Arc::new(Query::parse(path)?)),
+                None => None,
+            },
         })
     }
 
-    fn verify(&self, id: Digest, key: &Key, text: &str) -> Result<Token, &'static str> {
-        let claims = key.verify(text)?;
+    /// The token, and the key that it is signed for.
+    async fn verify(
+        &self,
+        id: Digest,
+        head: &Head,
+        text: &str,
+    ) -> Result<(Arc<Key>, Token), Refusal> {
+        // Verified below as well. Here it keeps tokens of others from being a reason to fetch anything.
+        if self.issuer.is_some() && self.issuer != head.issuer {
+            return Err(Refusal::Token("it comes from another issuer"));
+        }
+        let keys = match &self.keys {
+            Keys::File(key) => vec![key.current().await],
+            Keys::Url(jwks) => jwks.fitting(head).await?,
+        };
+        let mut refusal = "its key is not known";
+        for key in keys {
+            match key.verify(text) {
+                Ok(claims) => {
+                    let token = self.judge(id, claims).map_err(Refusal::Token)?;
+                    return Ok((key, token));
+                }
+                Err(why) => refusal = why,
+            }
+        }
+        Err(Refusal::Token(refusal))
+    }
+
+    /// The token with these claims, which its signature vouches for.
+    fn judge(&self, id: Digest, claims: Map<String, Value>) -> Result<Token, &'static str> {
         if let Some(expected) = &self.issuer
             && claims.get("iss").and_then(Value::as_str) != Some(expected)
         {
@@ -152,7 +255,7 @@ impl Issuer {
         }
         if let Some(expected) = &self.audience {
             let meant = match claims.get("aud") {
-                Some(Value::String(audience)) => audience == expected,
+                Some(Value::String(audience)) => *audience == *expected,
                 Some(Value::Array(audiences)) => audiences
                     .iter()
                     .any(|audience| audience.as_str() == Some(expected)),
@@ -162,18 +265,48 @@ impl Issuer {
                 return Err("it is meant for another audience");
             }
         }
+        let validity = Validity::of(&claims)?;
+        // Keys of a set are those of services that always say so (OpenID Connect Core §2).
+        if matches!(self.keys, Keys::Url(_)) && !claims.contains_key("exp") {
+            return Err("it does not say when it ends");
+        }
+        let claims = query::claims(claims).map_err(|_| "its claims cannot be read")?;
+        if !self.required.iter().all(|claim| claim.fits(&claims)) {
+            return Err("a claim that is required here is missing or another");
+        }
+        let subject = claim::texts(&claims, &self.subject_claim)
+            .into_iter()
+            .next();
+        let subject = subject.filter(|subject| !subject.is_empty());
+        match &subject {
+            // Without rights of its own it is worth what rules say about its name.
+            None if self.query.is_none() => return Err("it does not say who holds it"),
+            // Names stand in lines of logs.
+            Some(subject) if subject.contains(char::is_control) => {
+                return Err("its holder's name has control characters");
+            }
+            _ => {}
+        }
+        let groups = self.groups_claim.as_deref();
         Ok(Token {
             id,
-            subject: claims
-                .get("sub")
-                .and_then(Value::as_str)
-                .filter(|subject| !subject.is_empty())
-                .map(Arc::from),
-            validity: Validity::of(&claims)?,
-            claims: query::claims(claims).map_err(|_| "its claims cannot be read")?,
+            subject: subject.map(Arc::from),
+            groups: groups.map_or_else(Vec::new, |name| claim::texts(&claims, name)),
+            validity,
+            claims,
             query: self.query.clone(),
             grants: Mutex::default(),
         })
+    }
+}
+
+impl Keys {
+    /// Whether tokens that were signed for `key` still count.
+    async fn believe(&self, key: &Arc<Key>) -> bool {
+        match self {
+            Self::File(file) => Arc::ptr_eq(&file.current().await, key),
+            Self::Url(jwks) => jwks.believes(key),
+        }
     }
 }
 
@@ -185,9 +318,43 @@ impl Token {
         text
     }
 
-    /// The `sub` claim, where it has one.
+    /// One that nobody has signed, for questions about rules.
+    pub(super) fn imagined(
+        subject: Option<Arc<str>>,
+        groups: Vec<String>,
+        claims: Map<String, Value>,
+    ) -> Result<Self> {
+        let text = Value::Object(claims.clone()).to_string();
+        let no_limit = Validity::of(&Map::new()).map_err(refused)?;
+        Ok(Self {
+            id: Digest::of(text.as_bytes()),
+            subject,
+            groups,
+            validity: no_limit,
+            claims: query::claims(claims)?,
+            query: None,
+            grants: Mutex::default(),
+        })
+    }
+
+    /// Who it says holds it: `sub`, or the claim that is configured. Always there where [`Token::names_somebody`].
     pub fn subject(&self) -> Option<&Arc<str>> {
         self.subject.as_ref()
+    }
+
+    /// Whether it only says who somebody is, and rules what he may do.
+    pub fn names_somebody(&self) -> bool {
+        self.query.is_none()
+    }
+
+    /// Whether it says that its holder belongs to `group`.
+    pub(super) fn is_in(&self, group: &str) -> bool {
+        self.groups.iter().any(|known| known == group)
+    }
+
+    /// Whether it has such a claim.
+    pub(super) fn has(&self, claim: &ClaimPattern) -> bool {
+        claim.fits(&self.claims)
     }
 
     /// How many seconds it is still valid; `None` where it has no end.
@@ -197,11 +364,14 @@ impl Token {
 
     /// What it allows in the tenant at `path`. Asked once for each tenant.
     pub(super) fn grants(&self, path: &str) -> Actions {
+        let Some(query) = &self.query else {
+            return Actions::of(&[]);
+        };
         let lock = || self.grants.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(actions) = lock().get(path) {
             return *actions;
         }
-        let actions = self.query.actions(&self.claims, namespace(path));
+        let actions = query.actions(&self.claims, namespace(path));
         let mut grants = lock();
         if grants.len() >= REMEMBERED_TENANTS {
             grants.clear();
@@ -240,12 +410,6 @@ struct Kept {
     issuer: usize,
     key: Arc<Key>,
     token: Arc<Token>,
-}
-
-impl Kept {
-    fn is_of(&self, issuer: usize, key: &Arc<Key>) -> bool {
-        self.issuer == issuer && Arc::ptr_eq(&self.key, key)
-    }
 }
 
 fn refused(reason: &str) -> Error {

@@ -1,7 +1,8 @@
 //! Which actions a token allows where: a JMESPath over its claims, with the tenant's name bound into it.
 //!
 //! ChartMuseum pastes the name into the text of the expression, so that a name with a quote changes its meaning. Here the
-//! expression is read once, and the name is put into the strings of its tree. The only user of jmespath.
+//! expression is read once, and the name is put into the strings of its tree. The only
+//! user of jmespath besides `claim.rs`.
 
 use std::sync::Arc;
 

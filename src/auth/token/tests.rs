@@ -35,15 +35,10 @@ impl World {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("key.pem");
         std::fs::write(&path, key).expect("written");
-        let mut jwt = Jwt {
-            public_key_file: path.clone(),
-            audience: None,
-            issuer: None,
-            actions_path: ACTIONS.into(),
-        };
+        let mut jwt = Jwt::new(JwtKeys::File(path.clone()), Some(ACTIONS));
         change(&mut jwt);
         let clock = Clock::manual(Timestamp::from_second(NOW).expect("a time"));
-        let tokens = Tokens::open(&[jwt], &clock)
+        let tokens = Tokens::open(&[jwt], &clock, None)
             .expect("opened")
             .expect("a key");
         Self {
@@ -281,12 +276,16 @@ async fn a_token_costs_one_verification_until_it_expires() {
 async fn the_memory_is_bounded() {
     let world = World::new(RSA_PUBLIC);
     let claims = query::claims(serde_json::Map::new()).expect("claims");
-    let key = world.tokens.issuers[0].key.known();
+    let Keys::File(key) = &world.tokens.issuers[0].keys else {
+        panic!("a file")
+    };
+    let key = key.known();
     let kept = |until: i64| {
         let claims_map = json!({"exp": until}).as_object().cloned().expect("a map");
         Arc::new(Token {
             id: Digest::of(b""),
             subject: None,
+            groups: Vec::new(),
             validity: Validity::of(&claims_map).expect("valid"),
             claims: claims.clone(),
             query: world.tokens.issuers[0].query.clone(),
@@ -390,18 +389,13 @@ async fn every_configured_key_counts() {
     let jwt = |name: &str, key: &str, actions_path: &str| {
         let path = folder.path().join(name);
         std::fs::write(&path, key).expect("written");
-        Jwt {
-            public_key_file: path,
-            audience: None,
-            issuer: None,
-            actions_path: actions_path.into(),
-        }
+        Jwt::new(JwtKeys::File(path), Some(actions_path))
     };
     let configured = [
         jwt("a", RSA_PUBLIC, ACTIONS),
         jwt("b", &pair.public_key_pem(), "['push']"),
     ];
-    let tokens = Tokens::open(&configured, &Clock::system())
+    let tokens = Tokens::open(&configured, &Clock::system(), None)
         .expect("opened")
         .expect("keys");
     let key = EncodingKey::from_ed_pem(pair.serialize_pem().as_bytes()).expect("a key");
@@ -418,7 +412,7 @@ async fn every_configured_key_counts() {
         assert!(second.grants("x").contain(Action::Push));
     }
     assert!(
-        Tokens::open(&[], &Clock::system())
+        Tokens::open(&[], &Clock::system(), None)
             .expect("opened")
             .is_none()
     );
@@ -442,13 +436,8 @@ fn files_that_are_no_public_key_are_refused_at_the_start() {
         (&RSA_PUBLIC[..RSA_PUBLIC.len() / 2], "PEM"),
     ] {
         std::fs::write(&path, content).expect("written");
-        let jwt = Jwt {
-            public_key_file: path.clone(),
-            audience: None,
-            issuer: None,
-            actions_path: ACTIONS.into(),
-        };
-        let error = Tokens::open(&[jwt], &Clock::system()).expect_err("refused");
+        let jwt = Jwt::new(JwtKeys::File(path.clone()), Some(ACTIONS));
+        let error = Tokens::open(&[jwt], &Clock::system(), None).expect_err("refused");
         assert_eq!(error.kind(), ErrorKind::Invalid);
         assert!(error.chain().contains(word), "{}", error.chain());
     }

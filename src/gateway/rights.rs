@@ -1,0 +1,147 @@
+//! Which rule decides about somebody, for operators: asked of the configuration, without anything running.
+
+use super::pattern::precedence;
+use crate::auth::{Granted, Identity, Policy};
+use crate::config::{self, Action, Config};
+use crate::error::{Error, Result};
+use crate::names::TenantPath;
+
+/// Says in one sentence whether `identity` may do `action` at `place`, and why. `place` is a tenant's path, with or without the
+/// name of something in it; the longest tenant counts.
+///
+/// Errors: no tenant is there; a rule cannot be read.
+pub fn explain(
+    config: &Config,
+    identity: &Identity,
+    place: &str,
+    action: Action,
+) -> Result<String> {
+    let place = place.trim_matches('/');
+    let found = prefixes(place).find_map(|path| Some((path, tenant(config, path)?)));
+    let Some((path, (key, tenant))) = found else {
+        return Err(Error::not_found(format!(
+            "`{place:.200}` is in no tenant that is configured"
+        )));
+    };
+    let decision = Policy::new(&tenant.access, &config.auth.groups)?.decide(identity, path, action);
+    let (verb, rules) = (verb(action), &tenant.access.rules);
+    let where_ = format!("{verb} in tenant `/{path}`");
+    Ok(match decision.by {
+        Some(Granted::Anonymous) => {
+            format!("`{identity}` may {where_}: everybody may (`tenants.{key}.access.anonymous`)")
+        }
+        Some(Granted::Rule(number)) => {
+            let subjects = rules.get(number).map(|rule| {
+                let all: Vec<_> = rule.subjects.iter().map(ToString::to_string).collect();
+                all.join(", ")
+            });
+            format!(
+                "`{identity}` may {where_}: `tenants.{key}.access.rules[{number}]` allows it ({})",
+                subjects.unwrap_or_default()
+            )
+        }
+        Some(Granted::Token) => format!("`{identity}` may {where_}: the token says so"),
+        None => format!(
+            "`{identity}` may not {where_}: neither `tenants.{key}.access.anonymous` nor any of its {} rules allows it",
+            rules.len()
+        ),
+    })
+}
+
+/// The path itself, then what is above it, at last the root.
+fn prefixes(path: &str) -> impl Iterator<Item = &str> {
+    let above = path.rmatch_indices('/').map(|(slash, _)| &path[..slash]);
+    let root = (!path.is_empty()).then_some("");
+    std::iter::once(path).chain(above).chain(root)
+}
+
+/// The tenant at exactly this path, or of the pattern that decides about it, with its key in the file.
+fn tenant<'c>(config: &'c Config, path: &str) -> Option<(String, &'c config::Tenant)> {
+    if let Some(tenant) = config.tenants.get(path) {
+        return Some((tenant.path.to_string(), tenant));
+    }
+    TenantPath::parse(path).ok()?;
+    let fitting = config.patterns.iter().filter(|(key, _)| key.fits(path));
+    let (key, tenant) = fitting.min_by_key(|(key, _)| precedence(key))?;
+    Some((key.to_string(), tenant))
+}
+
+fn verb(action: Action) -> &'static str {
+    match action {
+        Action::Pull => "pull",
+        Action::Push => "push",
+        Action::Delete => "delete",
+        Action::Admin => "administer",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "
+auth:
+  users: {ci: {password: x}, alice: {password: y}}
+  groups: {dev: [alice]}
+  jwt: [{jwks_url: 'https://keys.example.com', audience: a}]
+tenants:
+  acme:
+    hosted: true
+    access:
+      anonymous: [pull]
+      rules:
+        - {subjects: 'group:dev', actions: push}
+        - {subjects: 'claim:repository=acme/*', actions: [push, delete]}
+  'team/*': {hosted: true, access: {rules: [{subjects: 'user:ci', actions: admin}]}}
+";
+
+    #[test]
+    fn the_rule_that_decides_is_named() {
+        let folder = std::path::Path::new("");
+        let config = config::parse(TEXT, folder, &|_| None).expect("a configuration");
+        let explain = |who: &str, place: &str, action| {
+            explain(
+                &config,
+                &Identity::imagined(who).expect("somebody"),
+                place,
+                action,
+            )
+        };
+        use Action::{Admin, Delete, Pull, Push};
+        for (who, place, action, words) in [
+            (
+                "anonymous",
+                "acme/app",
+                Pull,
+                "may pull in tenant `/acme`: everybody may",
+            ),
+            ("anonymous", "acme", Push, "may not push"),
+            ("user:ci", "acme/app", Push, "nor any of its 2 rules"),
+            (
+                "user:alice",
+                "/acme/app/",
+                Push,
+                "acme.access.rules[0]` allows it (group:dev)",
+            ),
+            ("user:x,group:dev", "acme", Push, "rules[0]"),
+            ("user:x,group:ops", "acme", Push, "may not push"),
+            ("claim:repository=acme/app", "acme", Delete, "rules[1]"),
+            (
+                "claim:repository=other/app",
+                "acme",
+                Delete,
+                "may not delete",
+            ),
+            (
+                "user:ci",
+                "team/a/app",
+                Admin,
+                "tenant `/team/a`: `tenants.team/*.access.rules[0]`",
+            ),
+        ] {
+            let said = explain(who, place, action).expect("a tenant");
+            assert!(said.contains(words), "{who} {place}: {said}");
+        }
+        assert!(explain("user:ci", "nobody/app", Pull).is_err());
+    }
+}
