@@ -158,7 +158,9 @@ impl RegistryStore {
         if self.clock.since(stamp.modified) < YOUNG {
             return Ok(Presence::Young);
         }
-        let touched = match self.place.touch(&key).await? {
+        // Whoever removes old bytes says so first, and may have looked at their age before it was new. So until that is known the
+        // bytes are too young for sweeping and too old for others to rely on without the same question.
+        let touched = match self.place.touch(&key, YOUNG).await? {
             Some(touched) => touched,
             None => {
                 let mark = layout::blob_used(content);
@@ -166,11 +168,13 @@ impl RegistryStore {
                 marked.await.map(|_| true)?
             }
         };
-        if touched {
-            // Whoever removes old bytes says so first, and may have been done before the time was new.
+        let is_there = touched && {
             self.spared(content).await?;
-        }
-        let is_there = touched && self.place.stat(&key).await?.is_some();
+            match self.place.touch(&key, Duration::ZERO).await? {
+                Some(touched) => touched,
+                None => self.place.stat(&key).await?.is_some(),
+            }
+        };
         Ok(match is_there {
             true => Presence::Old,
             false => Presence::Absent,

@@ -8,6 +8,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::time::{Duration, SystemTime};
 
 use super::layout;
 use crate::clock::Clock;
@@ -156,15 +157,16 @@ impl Folder {
         Ok(stamp)
     }
 
-    /// Sets the time of a file to now; whether there is one.
-    pub(super) fn touch(&self, key: &str) -> Result<bool> {
+    /// Sets the time of a file to so long ago; whether there is one.
+    pub(super) fn touch(&self, key: &str, age: Duration) -> Result<bool> {
         let file = match OpenOptions::new().write(true).open(self.path(key)) {
             Ok(file) => file,
             Err(error) if is_absent(&error) => return self.none().map(|()| false),
             Err(error) => return Err(cannot_store(error)),
         };
-        let now = self.clock.now();
-        file.set_modified(now.into())
+        let now = SystemTime::from(self.clock.now());
+        let time = now.checked_sub(age).unwrap_or(now);
+        file.set_modified(time)
             .and_then(|()| file.sync_all())
             .map_err(cannot_store)?;
         Ok(true)

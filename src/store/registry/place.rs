@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
@@ -121,12 +122,12 @@ impl Place {
         }
     }
 
-    /// Sets the time of a file in a folder to now; whether there is one. In a bucket nothing can be touched: `None`.
-    pub(super) async fn touch(&self, key: &str) -> Result<Option<bool>> {
+    /// Sets the time of a file in a folder to so long ago; whether there is one. In a bucket nothing can be touched: `None`.
+    pub(super) async fn touch(&self, key: &str, age: Duration) -> Result<Option<bool>> {
         match self {
             Self::Folder(folder) => {
                 let (folder, key) = (Arc::clone(folder), key.to_owned());
-                blocking(move || folder.touch(&key).map(Some)).await
+                blocking(move || folder.touch(&key, age).map(Some)).await
             }
             Self::Bucket(..) => Ok(None),
         }
