@@ -26,7 +26,7 @@ pub use self::route::{Route, Routes};
 pub use self::template::template;
 pub use self::web::note as web_folder_note;
 use crate::audit::Object;
-use crate::auth::Identity;
+use crate::auth::{About, Identity};
 use crate::config::Action;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::Gateway;
@@ -120,7 +120,10 @@ async fn steps(
         };
     };
     let address = request.peer.map(|peer| peer.ip());
-    let admitted = gateway.admit(tenant, &identity, action, address).await;
+    let about = about(route);
+    let admitted = gateway
+        .admit(tenant, &identity, action, about, address)
+        .await;
     let tenant = admitted.inspect_err(|_| deed.refused_at(tenant))?;
     deed.admitted(tenant.label());
     account.tenant = Some(tenant.label().clone());
@@ -178,6 +181,14 @@ fn action(route: &Route) -> Action {
         Route::Upload { .. } | Route::UploadProvenance { .. } => Action::Push,
         Route::Delete { .. } => Action::Delete,
         _ => Action::Pull,
+    }
+}
+
+/// What the rules are asked about a route. Reading is about the tenant: what somebody may not see is left out of what he is shown.
+fn about(route: &Route) -> About<'_> {
+    match route {
+        Route::Delete { name, .. } => About::Name(name),
+        _ => About::Tenant,
     }
 }
 

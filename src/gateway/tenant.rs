@@ -9,7 +9,7 @@ use super::holdings::Held;
 use super::pattern::Pattern;
 use super::registries::TenantRegistry;
 use super::{Shared, Upstreams};
-use crate::auth::{Identity, Policy};
+use crate::auth::{About, Identity, Policy};
 use crate::config::{self, Action, Config};
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::{Selection, ServerInfo, Style, charts_url};
@@ -275,7 +275,11 @@ impl Tenant {
     pub(super) fn is_known_to(&self, identity: &Identity, path: &str) -> bool {
         [Action::Pull, Action::Push, Action::Delete, Action::Admin]
             .into_iter()
-            .any(|action| self.rights.policy.allows(identity, path, action))
+            .any(|action| {
+                self.rights
+                    .policy
+                    .allows(identity, path, action, About::Tenant)
+            })
     }
 
     /// Forgets clients that have not been seen for a while.

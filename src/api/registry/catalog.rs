@@ -55,7 +55,13 @@ async fn at(
 ) -> Result<Vec<String>, Failure> {
     let address = request.peer.map(|peer| peer.ip());
     let tenant = gateway
-        .admit_registry(&place.tenant, identity, Action::Pull, address)
+        .admit_registry(
+            &place.tenant,
+            identity,
+            Action::Pull,
+            crate::auth::About::Tenant,
+            address,
+        )
         .await
         .about(About::Repository)?;
     match &place.member {
