@@ -9,7 +9,7 @@ use super::holdings::Held;
 use super::pattern::Pattern;
 use super::registries::TenantRegistry;
 use super::{Shared, Upstreams};
-use crate::auth::{About, Identity, Policy};
+use crate::auth::{About, Identity, Policy, Sight};
 use crate::config::{self, Action, Config};
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::{Selection, ServerInfo, Style, charts_url};
@@ -229,6 +229,11 @@ impl Tenant {
     /// Its access rules.
     pub fn policy(&self) -> &Policy {
         &self.rights.policy
+    }
+
+    /// To what in it `identity` may do `action`.
+    pub fn sight(&self, identity: &Identity, action: Action) -> Sight {
+        self.policy().sight(identity, self.path.as_str(), action)
     }
 
     /// The part that takes uploads. Errors: this tenant hosts nothing.
