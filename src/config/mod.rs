@@ -7,6 +7,7 @@ mod audit;
 mod auth;
 mod bucket_url;
 mod buckets;
+mod callers;
 mod expand;
 mod leaves;
 mod mistakes;
@@ -35,6 +36,7 @@ use std::time::Duration;
 
 use url::Url;
 
+pub use self::callers::{Callers, Meant};
 pub use self::leaves::{Leaf, leaves};
 pub use self::mistakes::{Mistake, Mistakes, nearest};
 pub use self::museum::Museum;
@@ -523,6 +525,8 @@ pub struct Auth {
 /// One of `auth.jwt:`, somebody whose tokens count.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Jwt {
+    /// What rules call it, where several entries could be meant.
+    pub name: Option<String>,
     /// Where the keys are that the tokens are signed for.
     pub keys: JwtKeys,
     /// `aud` must hold this, where it is given.
@@ -564,6 +568,7 @@ impl Jwt {
     /// What `auth.jwt` says if it names nothing but keys and what tokens look like.
     pub fn new(keys: JwtKeys, actions_path: Option<&str>) -> Self {
         Self {
+            name: None,
             keys,
             audience: None,
             issuer: None,

@@ -10,7 +10,7 @@ use super::pattern::Pattern;
 use super::registries::TenantRegistry;
 use super::{Shared, Upstreams};
 use crate::auth::{About, Identity, Policy, Sight};
-use crate::config::{self, Action, Config};
+use crate::config::{self, Action, Callers, Config};
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::{Selection, ServerInfo, Style, charts_url};
 use crate::limit::{Key, Limiter};
@@ -312,7 +312,7 @@ impl Tenant {
 impl Rights {
     fn of(config: &config::Tenant, whole: &Config) -> Result<Self> {
         Ok(Self {
-            policy: Arc::new(Policy::new(&config.access, &whole.auth.groups)?),
+            policy: Arc::new(Policy::new(&config.access, &Callers::of(whole))?),
             limiter: config.limits.as_ref().map(Limiter::new).map(Arc::new),
         })
     }

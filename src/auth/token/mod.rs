@@ -54,6 +54,8 @@ pub(super) struct Tokens {
 
 /// One entry of `auth.jwt`.
 struct Issuer {
+    /// The position in `auth.jwt`.
+    entry: usize,
     keys: Keys,
     audience: Option<String>,
     issuer: Option<String>,
@@ -82,6 +84,8 @@ enum Refusal {
 
 /// A verified token: who holds it, and what it allows where.
 pub struct Token {
+    /// Whose it is: the position in `auth.jwt`.
+    entry: usize,
     /// Of the token's text: two tokens are the same if their texts are.
     id: Digest,
     subject: Option<Arc<str>>,
@@ -203,6 +207,7 @@ impl Issuer {
         }
         let required = jwt.required_claims.iter();
         Ok(Self {
+            entry: position,
             keys,
             audience: jwt.audience.clone(),
             issuer: jwt.issuer.clone(),
@@ -289,6 +294,7 @@ impl Issuer {
         }
         let groups = self.groups_claim.as_deref();
         Ok(Token {
+            entry: self.entry,
             id,
             subject: subject.map(Arc::from),
             groups: groups.map_or_else(Vec::new, |name| claim::texts(&claims, name)),
@@ -318,8 +324,9 @@ impl Token {
         text
     }
 
-    /// One that nobody has signed, for questions about rules.
+    /// One that nobody has signed, of the entry of `auth.jwt` at this position, for questions about rules.
     pub(super) fn imagined(
+        entry: usize,
         subject: Option<Arc<str>>,
         groups: Vec<String>,
         claims: Map<String, Value>,
@@ -327,6 +334,7 @@ impl Token {
         let text = Value::Object(claims.clone()).to_string();
         let no_limit = Validity::of(&Map::new()).map_err(refused)?;
         Ok(Self {
+            entry,
             id: Digest::of(text.as_bytes()),
             subject,
             groups,
@@ -340,6 +348,11 @@ impl Token {
     /// Who it says holds it: `sub`, or the claim that is configured. Always there where [`Token::names_somebody`].
     pub fn subject(&self) -> Option<&Arc<str>> {
         self.subject.as_ref()
+    }
+
+    /// Which entry of `auth.jwt` vouches for it, by position.
+    pub(super) fn entry(&self) -> usize {
+        self.entry
     }
 
     /// Whether it only says who somebody is, and rules what he may do.
