@@ -544,7 +544,7 @@ pub enum JwtKeys {
     /// `public_key_file`: PEM public key or certificate (RSA, P-256, P-384 or Ed25519). Read again when it changes.
     File(PathBuf),
     /// `jwks_url`: a set of keys (RFC 7517) that is fetched.
-    Url(Jwks),
+    Url(Box<Jwks>),
 }
 
 /// A set of keys on a server.

@@ -77,7 +77,9 @@ impl World {
             Err(mistakes) => panic!("{mistakes}"),
         };
         config.set_data_dir(&folder.path().join("data"));
-        let authenticator = Authenticator::build(&config, &clock, &Clients::new(), &Arc::new(Metrics::new())).expect("built");
+        let authenticator =
+            Authenticator::build(&config, &clock, &Clients::new(), &Arc::new(Metrics::new()))
+                .expect("built");
         Self {
             folder,
             clock,
