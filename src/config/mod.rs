@@ -432,6 +432,8 @@ pub struct Rule {
     pub subjects: Vec<Subject>,
     /// What they may do.
     pub actions: Vec<Action>,
+    /// To which charts and repositories: patterns of names within the tenant ([`crate::names::globs`]); none: to all.
+    pub names: Vec<String>,
 }
 
 /// Whom a rule is about.
