@@ -7,6 +7,7 @@ mod audit;
 mod auth;
 mod bucket_url;
 mod buckets;
+mod budget;
 mod expand;
 mod leaves;
 mod mistakes;
@@ -321,6 +322,17 @@ pub struct Client {
     pub allow_private: bool,
     /// See [`Upstream::timeout`].
     pub timeout: Duration,
+    /// How much it is asked.
+    pub budget: Budget,
+}
+
+/// `upstreams.<name>.budget:`, of one replica.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Budget {
+    /// So many requests in any period of this length (`requests`). Default `None`: any.
+    pub requests: Option<(u32, Duration)>,
+    /// So many requests at a time, each until the last byte of its answer (`connections`). Default `None`: any.
+    pub connections: Option<u32>,
 }
 
 /// `upstreams.<name>.auth:`
