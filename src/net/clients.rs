@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use super::guard::Resolver;
+use super::guard::{NameServer, Resolver, System};
 use super::proxies::{EnvironmentProxies, Proxies};
 use super::retry::{Backoff, Retries};
 use super::tls;
@@ -27,6 +27,7 @@ struct Inner {
     pool: Mutex<HashMap<Key, Weak<reqwest::Client>>>,
     proxies: EnvironmentProxies,
     backoff: Backoff,
+    names: Arc<dyn NameServer>,
 }
 
 /// Everything that decides whether two upstreams may use the same connection.
@@ -49,12 +50,22 @@ impl Clients {
 
     /// An empty pool.
     pub fn with(retries: Retries, proxies: EnvironmentProxies) -> Self {
+        Self::asking(Arc::new(System), retries, proxies)
+    }
+
+    /// The same with names from somewhere else than the system.
+    pub(super) fn asking(
+        names: Arc<dyn NameServer>,
+        retries: Retries,
+        proxies: EnvironmentProxies,
+    ) -> Self {
         tls::install_provider();
         Self {
             inner: Arc::new(Inner {
                 pool: Mutex::default(),
                 proxies,
                 backoff: Backoff::new(retries),
+                names,
             }),
         }
     }
@@ -127,6 +138,7 @@ impl Clients {
                 .pool_idle_timeout(IDLE_TIMEOUT)
                 .tls_danger_accept_invalid_certs(config.insecure_skip_verify)
                 .dns_resolver(Arc::new(Resolver {
+                    names: Arc::clone(&self.inner.names),
                     allow_private: config.allow_private,
                     exempt: proxies.hosts().into(),
                 }))
