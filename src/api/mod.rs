@@ -22,6 +22,7 @@ use std::sync::Arc;
 use tracing::{debug, error, field};
 
 use self::deed::Deed;
+pub use self::deed::refused;
 use self::error::{Dialect, render};
 pub use self::route::{Route, Routes};
 pub use self::template::template;
@@ -80,6 +81,8 @@ pub async fn handle(gateway: &Gateway, request: &Request, body: &mut dyn Request
     if let Some(deed) = deed {
         let about = || route.as_ref().and_then(object);
         deed.answered(response.status, failure.as_ref(), true, about);
+    } else if let Some(failure) = &failure {
+        deed::refused_path(gateway, request, failure, response.status);
     }
     match &museum.cors_origin {
         Some(origin) if is_api => cors::allow(response, origin),

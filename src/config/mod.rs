@@ -7,6 +7,7 @@ mod audit;
 mod auth;
 mod bucket_url;
 mod buckets;
+mod budget;
 mod callers;
 mod expand;
 mod leaves;
@@ -323,6 +324,17 @@ pub struct Client {
     pub allow_private: bool,
     /// See [`Upstream::timeout`].
     pub timeout: Duration,
+    /// How much it is asked.
+    pub budget: Budget,
+}
+
+/// `upstreams.<name>.budget:`, of one replica.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Budget {
+    /// So many requests in any period of this length (`requests`). Default `None`: any.
+    pub requests: Option<(u32, Duration)>,
+    /// So many requests at a time, each until the last byte of its answer (`connections`). Default `None`: any.
+    pub connections: Option<u32>,
 }
 
 /// `upstreams.<name>.auth:`
@@ -550,7 +562,7 @@ pub enum JwtKeys {
     /// `public_key_file`: PEM public key or certificate (RSA, P-256, P-384 or Ed25519). Read again when it changes.
     File(PathBuf),
     /// `jwks_url`: a set of keys (RFC 7517) that is fetched.
-    Url(Jwks),
+    Url(Box<Jwks>),
 }
 
 /// A set of keys on a server.

@@ -101,7 +101,8 @@ impl Gateway {
         previous: Option<&Self>,
         progress: &Progress,
     ) -> Result<Arc<Self>> {
-        let authenticator = Authenticator::build(&config, &shared.clock, &shared.clients, &shared.metrics)?;
+        let authenticator =
+            Authenticator::build(&config, &shared.clock, &shared.clients, &shared.metrics)?;
         let mut upstreams = BTreeMap::new();
         for (name, upstream) in &config.upstreams {
             if matches!(upstream.source, config::Source::Oci(_)) {
@@ -350,11 +351,7 @@ impl Gateway {
             .values()
             .for_each(|upstream| upstream.observe());
         for upstream in self.registries.upstreams() {
-            if let Some(allowance) = upstream.upstream().allowance() {
-                let (remaining, limit) = (allowance.remaining, allowance.limit);
-                let metrics = &self.shared.metrics;
-                metrics.upstream_allowance(upstream.name(), remaining, limit);
-            }
+            upstream.upstream().budget().observe();
         }
         let gauges: Vec<_> = self
             .open_tenants()
