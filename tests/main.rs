@@ -32,6 +32,8 @@ mod museum;
 mod museum_api;
 /// ChartMuseum's flags, and tokens end to end.
 mod museum_flags;
+/// Rules about names of charts and repositories.
+mod names;
 /// Logins, addresses and wishes of object stores, as they are on the wire.
 mod object_logins;
 /// What object stores are asked, word for word, and what comes of answers that go wrong.
