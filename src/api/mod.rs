@@ -31,6 +31,7 @@ use crate::config::Action;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::Gateway;
 use crate::http::{Account, Request, RequestBody, Response};
+use crate::limit::Demand;
 
 /// Answers one request of a public listener, and notes in the request what the log says about it.
 pub async fn handle(gateway: &Gateway, request: &Request, body: &mut dyn RequestBody) -> Response {
@@ -104,11 +105,13 @@ async fn steps(
         Route::Preflight => return Ok(cors::preflight(request)),
         other => action(other),
     };
-    // 2. Who asks.
+    // 2. Who asks, unless his address has asked too often: verifying a password costs more than refusing it.
+    let address = request.peer.map(|peer| peer.ip());
+    gateway.greet(address)?;
     let identity = authenticate(gateway, request).await?;
     account.identity = identity.log_name();
     deed.by(&identity);
-    // 3. The gate: tenant, permission, rate. Without a tenant the pages of the whole service are left.
+    // 3. The gate: tenant, permission, limits. Without a tenant the pages of the whole service are left.
     let Some(tenant) = tenant(route, config.museum.strict) else {
         if config.museum.strict {
             gateway.admit_visitor(&identity, action)?;
@@ -119,14 +122,17 @@ async fn steps(
             _ => web::welcome(gateway).await,
         };
     };
-    let address = request.peer.map(|peer| peer.ip());
-    let admitted = gateway.admit(tenant, &identity, action, address).await;
-    let tenant = admitted.inspect_err(|_| deed.refused_at(tenant))?;
+    let demand = demand(route);
+    let admitted = gateway
+        .admit(tenant, &identity, action, address, demand)
+        .await;
+    let (tenant, meter) = admitted.inspect_err(|_| deed.refused_at(tenant))?;
+    let body: &mut dyn RequestBody = &mut meter.incoming(body);
     deed.admitted(tenant.label());
     account.tenant = Some(tenant.label().clone());
     // 4. The answer.
     let museum = &config.museum;
-    match route {
+    let answer = match route {
         Route::Index { .. } => charts::index(&tenant, request).await,
         Route::File { file, .. } => {
             let response = charts::file(&tenant, file, request).await?;
@@ -169,6 +175,15 @@ async fn steps(
         | Route::Health
         | Route::Info
         | Route::Welcome => web::welcome(gateway).await,
+    };
+    answer.map(|response| meter.outgoing(&request.method, response))
+}
+
+/// What a route is to the limits.
+fn demand(route: &Route) -> Demand {
+    match route {
+        Route::Upload { .. } | Route::UploadProvenance { .. } => Demand::Upload,
+        _ => Demand::Request,
     }
 }
 

@@ -9,6 +9,7 @@ use super::{Gateway, Tenant};
 use crate::auth::Identity;
 use crate::config::Action;
 use crate::error::{Error, ErrorKind, Result};
+use crate::limit::{Demand, Meter};
 use crate::names::TenantPath;
 
 impl Gateway {
@@ -66,12 +67,14 @@ impl Gateway {
         identity: &Identity,
         action: Action,
         address: Option<IpAddr>,
-    ) -> Result<Arc<Tenant>> {
-        let (rights, pattern) = self.pass(path, identity, action, address)?;
-        Ok(match pattern {
+        demand: Demand,
+    ) -> Result<(Arc<Tenant>, Meter)> {
+        let (rights, pattern, meter) = self.pass(path, identity, action, address, demand).await?;
+        let tenant = match pattern {
             Some((pattern, name)) => self.registries.instance(pattern, &name, &self.shared),
             None => rights.clone(),
-        })
+        };
+        Ok((tenant, meter))
     }
 
     /// Whether the rules of the tenant at `path` let `identity` do `action`. Takes nothing off its rate.

@@ -11,6 +11,7 @@ use crate::config::Action;
 use crate::error::Result;
 use crate::gateway::{Gateway, Place, Tenant};
 use crate::http::{Request, Response, StatusCode, header};
+use crate::limit::Demand;
 use crate::oci::error::About;
 use crate::oci::{RepoName, link, tags::render_catalog};
 
@@ -54,8 +55,14 @@ async fn at(
     request: &Request,
 ) -> Result<Vec<String>, Failure> {
     let address = request.peer.map(|peer| peer.ip());
-    let tenant = gateway
-        .admit_registry(&place.tenant, identity, Action::Pull, address)
+    let (tenant, _) = gateway
+        .admit_registry(
+            &place.tenant,
+            identity,
+            Action::Pull,
+            address,
+            Demand::Request,
+        )
         .await
         .about(About::Repository)?;
     match &place.member {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::Visit;
 use crate::config::Action;
 use crate::error::Result;
+use crate::limit::Demand;
 use crate::oci::Digest;
 use crate::store::registry::{HostedRegistry, Mounted, Received};
 
@@ -45,9 +46,15 @@ async fn mount_from(
         return Ok(false);
     }
     let address = request.peer.map(|peer| peer.ip());
-    let tenant = visit
+    let (tenant, _) = visit
         .gateway
-        .admit_registry(&source.tenant, visit.identity, Action::Pull, address)
+        .admit_registry(
+            &source.tenant,
+            visit.identity,
+            Action::Pull,
+            address,
+            Demand::Request,
+        )
         .await?;
     if tenant.path() == visit.tenant.path() {
         let from = Mounted::From(&source.name);
