@@ -26,6 +26,8 @@ mod gateway_buckets;
 mod gateway_faults;
 /// Hosted registries: one behaviour suite for folders and buckets, replicas, and reading through the cache.
 mod hosted_registry;
+/// How often and how much: several limits at once, bytes and debts, floods, reloads, and limits that replicas share.
+mod limits;
 /// ChartMuseum's cases, its clients, and the way back to it.
 mod museum;
 /// The ChartMuseum API of native tenants: merged with upstreams, at any depth.
