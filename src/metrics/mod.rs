@@ -51,6 +51,7 @@ pub struct Metrics {
     index_dropped: IntGaugeVec,
     digest_mismatch: IntCounterVec,
     rate_limited: IntCounterVec,
+    turned_away: IntCounterVec,
     audit_lines: IntCounterVec,
     museum_charts: IntGaugeVec,
     museum_versions: IntGaugeVec,
@@ -187,6 +188,11 @@ impl Metrics {
                 "Requests refused with 429",
                 &["tenant"],
             ),
+            turned_away: counter(
+                "chartgate_connections_turned_away_total",
+                "Connections that were refused or cut, and request bodies that were given up, by reason",
+                &["reason"],
+            ),
             audit_lines: counter(
                 "chartgate_audit_lines_total",
                 "Lines for the audit log, by what became of them",
@@ -318,6 +324,11 @@ impl Metrics {
     /// Counts a request refused with 429.
     pub fn rate_limited(&self, tenant: &str) {
         self.rate_limited.with_label_values(&[tenant]).inc();
+    }
+
+    /// Counts a connection that was refused or cut, or a request body that was given up, for this reason.
+    pub fn turned_away(&self, reason: &str) {
+        self.turned_away.with_label_values(&[reason]).inc();
     }
 
     /// Counts lines of the audit log that were `written`, or `lost` because it could not be written in time.

@@ -20,6 +20,7 @@ mod respond;
 mod run;
 mod takeover;
 mod tls;
+mod turned_away;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -30,6 +31,7 @@ use async_trait::async_trait;
 
 pub use self::control::{Control, signals};
 pub use self::run::{Server, runtime};
+pub use self::turned_away::TurnedAway;
 use crate::config::{self, ListenAddress};
 use crate::http::{Request, RequestBody, Response, StatusCode};
 
@@ -46,6 +48,12 @@ pub trait Handler: Send + Sync + 'static {
     /// log. Must not block. Requests that the server itself refuses (malformed heads) are not told.
     fn finished(&self, request: &Request, outcome: &Outcome) {
         let _ = (request, outcome);
+    }
+
+    /// Told once per connection that the server refused or cut, and per body that it gave up: the place for metrics. Must not
+    /// block.
+    fn turned_away(&self, why: TurnedAway) {
+        let _ = why;
     }
 }
 
