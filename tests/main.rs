@@ -6,6 +6,8 @@ mod support;
 
 /// Who did what, in one line each.
 mod audit;
+/// What upstreams are asked: clients before the background, stale before refused, never absent.
+mod budgets;
 /// What is fetched once and kept: coalescing, verification, eviction, restarts and crashes.
 mod cache;
 /// Encodings, conditional requests, ranges, reserved names and rates over HTTP.
