@@ -20,6 +20,8 @@ mod respond;
 mod run;
 mod takeover;
 mod tls;
+#[doc(hidden)]
+pub mod untrusted;
 
 use std::fmt;
 use std::net::SocketAddr;
