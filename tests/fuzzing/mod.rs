@@ -239,7 +239,8 @@ fn configurations() {
 fn every_target_is_run_here() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let manifest = std::fs::read_to_string(root.join("fuzz/Cargo.toml")).expect("a manifest");
-    let source = include_str!("mod.rs");
+    let mut source = include_str!("mod.rs").to_owned();
+    source.retain(|c| !c.is_whitespace());
     let files = files_below(&root.join("fuzz/fuzz_targets"));
     assert!(files.len() >= 15, "{files:?}");
     for file in files {
