@@ -92,6 +92,11 @@ impl<'a> Deed<'a> {
         self.tenant = Some(tenant.clone());
     }
 
+    /// What it is about is not for who asks: an answer that it is not there is a refusal.
+    pub(super) fn out_of_sight(&mut self) {
+        self.admitted = false;
+    }
+
     /// Whether it changes something; what it is about is gathered before it is done then, and else where it is refused.
     pub(super) fn changes(&self) -> bool {
         self.changes && self.audit.is_some()

@@ -217,6 +217,18 @@ async fn announce(gateway: Arc<Gateway>) {
     }
     gateway.settled().await;
     for tenant in gateway.tenants() {
+        if let Some(registry) = tenant.registry() {
+            let upstreams = registry.members().map(|(name, _)| format!("`{name}`"));
+            let parts = registry
+                .hosted(None)
+                .is_ok()
+                .then(|| "its own store".to_owned());
+            let parts: Vec<_> = parts.into_iter().chain(upstreams).collect();
+            info!(tenant.name = %tenant.path(), "serving `{}` as a registry, from {}", tenant.path(), parts.join(", "));
+        }
+        if tenant.charts().members().is_empty() {
+            continue;
+        }
         let snapshot = tenant.charts().snapshot();
         info!(tenant.name = %tenant.path(), charts = snapshot.chart_count(), versions = snapshot.versions(),
             "serving `{}` with {} charts in {} versions", tenant.path(), snapshot.chart_count(), snapshot.versions());

@@ -7,6 +7,8 @@ mod audit;
 mod auth;
 mod bucket_url;
 mod buckets;
+mod budget;
+mod callers;
 mod expand;
 mod leaves;
 mod mistakes;
@@ -35,6 +37,7 @@ use std::time::Duration;
 
 use url::Url;
 
+pub use self::callers::{Callers, Meant};
 pub use self::leaves::{Leaf, leaves};
 pub use self::mistakes::{Mistake, Mistakes, nearest};
 pub use self::museum::Museum;
@@ -321,6 +324,17 @@ pub struct Client {
     pub allow_private: bool,
     /// See [`Upstream::timeout`].
     pub timeout: Duration,
+    /// How much it is asked.
+    pub budget: Budget,
+}
+
+/// `upstreams.<name>.budget:`, of one replica.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Budget {
+    /// So many requests in any period of this length (`requests`). Default `None`: any.
+    pub requests: Option<(u32, Duration)>,
+    /// So many requests at a time, each until the last byte of its answer (`connections`). Default `None`: any.
+    pub connections: Option<u32>,
 }
 
 /// `upstreams.<name>.auth:`
@@ -432,6 +446,8 @@ pub struct Rule {
     pub subjects: Vec<Subject>,
     /// What they may do.
     pub actions: Vec<Action>,
+    /// To which charts and repositories: patterns of names within the tenant ([`crate::names::globs`]); none: to all.
+    pub names: Vec<String>,
 }
 
 /// Whom a rule is about.
@@ -521,6 +537,8 @@ pub struct Auth {
 /// One of `auth.jwt:`, somebody whose tokens count.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Jwt {
+    /// What rules call it, where several entries could be meant.
+    pub name: Option<String>,
     /// Where the keys are that the tokens are signed for.
     pub keys: JwtKeys,
     /// `aud` must hold this, where it is given.
@@ -544,7 +562,7 @@ pub enum JwtKeys {
     /// `public_key_file`: PEM public key or certificate (RSA, P-256, P-384 or Ed25519). Read again when it changes.
     File(PathBuf),
     /// `jwks_url`: a set of keys (RFC 7517) that is fetched.
-    Url(Jwks),
+    Url(Box<Jwks>),
 }
 
 /// A set of keys on a server.
@@ -562,6 +580,7 @@ impl Jwt {
     /// What `auth.jwt` says if it names nothing but keys and what tokens look like.
     pub fn new(keys: JwtKeys, actions_path: Option<&str>) -> Self {
         Self {
+            name: None,
             keys,
             audience: None,
             issuer: None,

@@ -32,7 +32,7 @@ use self::registries::Registries;
 pub use self::registries::{HostedRegistryPart, TenantRegistry};
 pub use self::tenant::{HostedPart, Tenant};
 use crate::audit::Audit;
-use crate::auth::{Authenticator, Identity};
+use crate::auth::{About, Authenticator, Identity};
 use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::config::{self, Action, Config};
@@ -101,7 +101,8 @@ impl Gateway {
         previous: Option<&Self>,
         progress: &Progress,
     ) -> Result<Arc<Self>> {
-        let authenticator = Authenticator::build(&config, &shared.clock, &shared.clients, &shared.metrics)?;
+        let authenticator =
+            Authenticator::build(&config, &shared.clock, &shared.clients, &shared.metrics)?;
         let mut upstreams = BTreeMap::new();
         for (name, upstream) in &config.upstreams {
             if matches!(upstream.source, config::Source::Oci(_)) {
@@ -260,7 +261,7 @@ impl Gateway {
         self.authenticator.challenge(path, action)
     }
 
-    /// The gate: the tenant at `path`, if `identity` may do `action` there and is within its rate.
+    /// The gate: the tenant at `path`, if `identity` may do `action` there to what `about` says, and is within its rate.
     ///
     /// A tenant in which the identity may do nothing at all looks like one that does not exist. A tenant of a pattern is looked
     /// at after that, so that nothing is opened for those who may not use it. Cancel-safe.
@@ -269,9 +270,10 @@ impl Gateway {
         path: &str,
         identity: &Identity,
         action: Action,
+        about: About<'_>,
         address: Option<IpAddr>,
     ) -> Result<Arc<Tenant>> {
-        let (rights, pattern) = self.pass(path, identity, action, address)?;
+        let (rights, pattern) = self.pass(path, identity, action, about, address)?;
         let tenant = match pattern {
             Some((pattern, name)) => self.instance(pattern, &name, action).await?,
             None => rights.clone(),
@@ -290,6 +292,7 @@ impl Gateway {
         path: &str,
         identity: &Identity,
         action: Action,
+        about: About<'_>,
         address: Option<IpAddr>,
     ) -> Result<(&Arc<Tenant>, Option<(&Arc<Pattern>, TenantPath)>)> {
         let exact = self.tenants.get(path);
@@ -302,7 +305,9 @@ impl Gateway {
             return Err(self.absent(path, identity));
         };
         let name = pattern.as_ref().map_or(rights.path(), |(_, name)| name);
-        rights.policy().authorize(identity, name.as_str(), action)?;
+        rights
+            .policy()
+            .authorize(identity, name.as_str(), action, about)?;
         rights
             .check_rate(identity, address, name.label())
             .inspect_err(|_| self.shared.metrics.rate_limited(rights.path().label()))?;
@@ -314,7 +319,7 @@ impl Gateway {
     pub fn admit_visitor(&self, identity: &Identity, action: Action) -> Result<()> {
         let blanks = self.patterns.iter().map(|pattern| &pattern.blank);
         match self.tenants.values().chain(blanks).next() {
-            Some(tenant) => tenant.policy().authorize(identity, "", action),
+            Some(tenant) => tenant.policy().authorize(identity, "", action, About::Tenant),
             None => Err(self.absent("", identity)),
         }
     }
@@ -346,11 +351,7 @@ impl Gateway {
             .values()
             .for_each(|upstream| upstream.observe());
         for upstream in self.registries.upstreams() {
-            if let Some(allowance) = upstream.upstream().allowance() {
-                let (remaining, limit) = (allowance.remaining, allowance.limit);
-                let metrics = &self.shared.metrics;
-                metrics.upstream_allowance(upstream.name(), remaining, limit);
-            }
+            upstream.upstream().budget().observe();
         }
         let gauges: Vec<_> = self
             .open_tenants()
@@ -384,7 +385,7 @@ impl Gateway {
         let is_closed = |tenant: &Arc<Tenant>| {
             !tenant
                 .policy()
-                .allows(&Identity::Anonymous, path, Action::Pull)
+                .allows(&Identity::Anonymous, path, Action::Pull, About::Tenant)
         };
         identity.may_have_more() && self.tenants.values().chain(blanks).any(is_closed)
     }

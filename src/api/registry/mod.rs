@@ -115,9 +115,10 @@ async fn give_token(gateway: &Gateway, request: &Request, body: &mut dyn Request
     // do anywhere is left out.
     let permits = |identity: &Identity, name: &str, action: Action| {
         let here = || gateway.locate("", name, None, host);
-        let is_permitted = |tenant: &str| gateway.permits(tenant, identity, action);
-        gateway.permits_somewhere(identity, action)
-            || here().is_ok_and(|located| is_permitted(&located.tenant))
+        let is_permitted =
+            |one: &Located| gateway.permits(&one.tenant, identity, action, one.about());
+        gateway.permits_somewhere(identity, action, name)
+            || here().is_ok_and(|located| is_permitted(&located))
     };
     let now = gateway.shared().clock.now();
     let deed = Deed::login(gateway, request);
@@ -167,7 +168,8 @@ async fn steps(
     if deed.changes() {
         deed.about(about);
     }
-    let admitted = gateway.admit_registry(&located.tenant, &identity, action, address);
+    let admitted =
+        gateway.admit_registry(&located.tenant, &identity, action, located.about(), address);
     let admitted = admitted.await.and_then(|tenant| {
         grants.authorize(spelling.name(), action)?;
         Ok(tenant)

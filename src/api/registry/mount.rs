@@ -47,7 +47,13 @@ async fn mount_from(
     let address = request.peer.map(|peer| peer.ip());
     let tenant = visit
         .gateway
-        .admit_registry(&source.tenant, visit.identity, Action::Pull, address)
+        .admit_registry(
+            &source.tenant,
+            visit.identity,
+            Action::Pull,
+            source.about(),
+            address,
+        )
         .await?;
     if tenant.path() == visit.tenant.path() {
         let from = Mounted::From(&source.name);
@@ -69,17 +75,14 @@ async fn mount_from(
     Ok(true)
 }
 
-/// From any repository of the tenant: who may read one may read all of them.
+/// From any repository of the tenant that the caller may read.
 async fn mount_any(
     visit: &Visit<'_>,
     store: &Arc<HostedRegistry>,
     digest: &Digest,
 ) -> Result<bool> {
-    let tenant = visit.tenant;
-    let may_pull = tenant
-        .policy()
-        .allows(visit.identity, tenant.path().as_str(), Action::Pull);
-    let any = |_: &crate::oci::RepoName| may_pull;
+    let sight = visit.tenant.sight(visit.identity, Action::Pull);
+    let any = |name: &crate::oci::RepoName| sight.shows(name.as_str());
     store
         .mount(&visit.located.name, digest, Mounted::Any(&any))
         .await
