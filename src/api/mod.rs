@@ -14,6 +14,8 @@ mod route;
 mod service;
 mod template;
 pub mod token;
+#[doc(hidden)]
+pub mod untrusted;
 mod web;
 
 use std::borrow::Cow;

@@ -21,6 +21,8 @@ mod run;
 mod takeover;
 mod tls;
 mod turned_away;
+#[doc(hidden)]
+pub mod untrusted;
 
 use std::fmt;
 use std::net::SocketAddr;
