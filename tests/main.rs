@@ -6,6 +6,8 @@ mod support;
 
 /// Who did what, in one line each.
 mod audit;
+/// What upstreams are asked: clients before the background, stale before refused, never absent.
+mod budgets;
 /// What is fetched once and kept: coalescing, verification, eviction, restarts and crashes.
 mod cache;
 /// Encodings, conditional requests, ranges, reserved names and rates over HTTP.
@@ -26,6 +28,8 @@ mod gateway_buckets;
 mod gateway_faults;
 /// Hosted registries: one behaviour suite for folders and buckets, replicas, and reading through the cache.
 mod hosted_registry;
+/// How often and how much: several limits at once, bytes and debts, floods, reloads, and limits that replicas share.
+mod limits;
 /// ChartMuseum's cases, its clients, and the way back to it.
 mod museum;
 /// The ChartMuseum API of native tenants: merged with upstreams, at any depth.

@@ -14,6 +14,8 @@ mod route;
 mod service;
 mod template;
 pub mod token;
+#[doc(hidden)]
+pub mod untrusted;
 mod web;
 
 use std::borrow::Cow;
@@ -31,8 +33,9 @@ use crate::audit::Object;
 use crate::auth::{About, Identity, Sight};
 use crate::config::Action;
 use crate::error::{Error, ErrorKind, Result};
-use crate::gateway::{Gateway, Tenant};
+use crate::gateway::{Ask, Gateway, Tenant};
 use crate::http::{Account, Request, RequestBody, Response};
+use crate::limit::Demand;
 use crate::store::NameCheck;
 
 /// Answers one request of a public listener, and notes in the request what the log says about it.
@@ -109,11 +112,13 @@ async fn steps(
         Route::Preflight => return Ok(cors::preflight(request)),
         other => action(other),
     };
-    // 2. Who asks.
+    // 2. Who asks, unless his address has asked too often: verifying a password costs more than refusing it.
+    let address = request.peer.map(|peer| peer.ip());
+    gateway.greet(address)?;
     let identity = authenticate(gateway, request).await?;
     account.identity = identity.log_name();
     deed.by(&identity);
-    // 3. The gate: tenant, permission, rate. Without a tenant the pages of the whole service are left.
+    // 3. The gate: tenant, permission, limits. Without a tenant the pages of the whole service are left.
     let Some(tenant) = tenant(route, config.museum.strict) else {
         if config.museum.strict {
             gateway.admit_visitor(&identity, action)?;
@@ -124,12 +129,16 @@ async fn steps(
             _ => web::welcome(gateway).await,
         };
     };
-    let address = request.peer.map(|peer| peer.ip());
-    let about = about(route);
-    let admitted = gateway
-        .admit(tenant, &identity, action, about, address)
-        .await;
-    let tenant = admitted.inspect_err(|_| deed.refused_at(tenant))?;
+    let ask = Ask {
+        identity: &identity,
+        address,
+        action,
+        about: about(route),
+        demand: demand(route),
+    };
+    let admitted = gateway.admit(tenant, &ask).await;
+    let (tenant, meter) = admitted.inspect_err(|_| deed.refused_at(tenant))?;
+    let body: &mut dyn RequestBody = &mut meter.incoming(body);
     deed.admitted(tenant.label());
     account.tenant = Some(tenant.label().clone());
     // 4. What of it is for him, and the answer.
@@ -150,7 +159,15 @@ async fn steps(
     {
         deed.out_of_sight();
     }
-    answer
+    answer.map(|response| meter.outgoing(&request.method, response))
+}
+
+/// What a route is to the limits.
+fn demand(route: &Route) -> Demand {
+    match route {
+        Route::Upload { .. } | Route::UploadProvenance { .. } => Demand::Upload,
+        _ => Demand::Request,
+    }
 }
 
 /// A request that has passed the gate of a tenant.

@@ -20,6 +20,8 @@ mod remembered;
 #[cfg(test)]
 mod tests;
 mod token;
+#[doc(hidden)]
+pub mod untrusted;
 mod users;
 mod watched;
 

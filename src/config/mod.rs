@@ -11,6 +11,7 @@ mod budget;
 mod callers;
 mod expand;
 mod leaves;
+mod limits;
 mod mistakes;
 mod museum;
 pub mod namespace;
@@ -39,6 +40,7 @@ use url::Url;
 
 pub use self::callers::{Callers, Meant};
 pub use self::leaves::{Leaf, leaves};
+pub use self::limits::{Limit, LimitBy, Limited};
 pub use self::mistakes::{Mistake, Mistakes, nearest};
 pub use self::museum::Museum;
 pub use self::network::{ForwardedHeader, Network, TrustedProxies, owner_of};
@@ -136,6 +138,8 @@ pub struct Config {
     pub registry: RegistryServer,
     /// Who can be somebody.
     pub auth: Auth,
+    /// How often one address may ask, whatever it asks for, before anybody looks who it is. Default: as often as it likes.
+    pub limits: Vec<Limit>,
     /// The log of who did what; `None`: there is none.
     pub audit: Option<Audit>,
     /// Never dial an upstream: serve what is held (`--offline`).
@@ -370,8 +374,8 @@ pub struct Tenant {
     pub index: Index,
     /// Who may do what.
     pub access: Access,
-    /// How often.
-    pub limits: Option<Limits>,
+    /// How often and how much; all of them count.
+    pub limits: Vec<Limit>,
 }
 
 /// `tenants.<path>.index:`
@@ -491,30 +495,6 @@ pub enum Action {
     Delete,
     /// All of it, and administration.
     Admin,
-}
-
-/// `tenants.<path>.limits:`
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Limits {
-    /// Requests per `period`.
-    pub requests: u32,
-    /// The period of the rate.
-    pub period: Duration,
-    /// Requests that may come at once.
-    pub burst: u32,
-    /// Who shares one allowance.
-    pub by: LimitBy,
-}
-
-/// `limits.by:`
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LimitBy {
-    /// The client's address (IPv6: its /64).
-    Address,
-    /// The identity; anonymous clients by address (default).
-    Identity,
-    /// Everybody in the tenant.
-    Tenant,
 }
 
 /// `auth:`
