@@ -81,7 +81,7 @@ struct Part {
 }
 
 impl Published {
-    fn new(snapshot: Snapshot) -> Self {
+    pub(super) fn new(snapshot: Snapshot) -> Self {
         Self {
             last_modified: last_modified(&snapshot),
             snapshot: Arc::new(snapshot),
@@ -93,7 +93,7 @@ impl Published {
     }
 
     /// `snapshot` with the compressed forms of its predecessor, where the text is the same.
-    fn after(previous: &Self, snapshot: Snapshot) -> Self {
+    pub(super) fn after(previous: &Self, snapshot: Snapshot) -> Self {
         let views = Views::after(&previous.views);
         if snapshot.etag() != previous.snapshot.etag() {
             return Self {
@@ -111,7 +111,12 @@ impl Published {
         }
     }
 
-    /// What `sight` shows of it, after what it showed `before`. Takes time that grows with the index.
+    /// What `sight` shows of it.
+    pub(super) async fn seen(self: &Arc<Self>, sight: &Sight, clock: &Clock) -> Result<Arc<Self>> {
+        self.views.part(self, sight, clock).await
+    }
+
+    /// What `sight` shows of it, made now, after what it showed `before`. Takes time that grows with the index.
     pub(super) fn part(&self, sight: &Sight, before: Option<&Remembered>, now: Timestamp) -> Self {
         let last = before.map(|before| (&*before.etag, before.modified));
         let snapshot = self.snapshot.part(|name| sight.shows(name), last, now);
@@ -127,6 +132,11 @@ impl Published {
             }),
             ..Self::new(snapshot)
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn parts(&self) -> usize {
+        self.views.held()
     }
 
     /// What a later part with the same content takes over.
@@ -229,7 +239,7 @@ impl Group {
         let whole = self.published();
         match sight {
             Sight::Everything => Ok(whole),
-            Sight::Names(_) | Sight::Nothing => whole.views.part(&whole, sight, &self.clock).await,
+            Sight::Names(_) | Sight::Nothing => whole.seen(sight, &self.clock).await,
         }
     }
 

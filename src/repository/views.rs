@@ -106,6 +106,12 @@ impl Views {
         Ok(made)
     }
 
+    /// How many are held.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.lock().parts.len()
+    }
+
     fn cell(&self, sight: &Sight) -> Arc<OnceCell<Arc<Published>>> {
         let mut held = self.lock();
         held.uses += 1;
@@ -159,3 +165,7 @@ fn weight(part: &Published) -> u64 {
     let snapshot = &part.snapshot;
     snapshot.chart_count() as u64 * CHART_BYTES + snapshot.length() / 5
 }
+
+#[cfg(test)]
+#[path = "views_tests.rs"]
+mod tests;

@@ -256,7 +256,13 @@ fn tokens_are_made_for_names() {
             "repository:acme/hub/app-hub:pull",
             "repository:acme/hub/app-hub:pull",
         ),
-        ("hubber", "repository:acme/app-web:pull", ""),
+        // It could be `acme/app-web` at the upstream, asked for as `/acme/hub/v2/acme/app-web`.
+        (
+            "hubber",
+            "repository:acme/app-web:pull",
+            "repository:acme/app-web:pull",
+        ),
+        ("hubber", "repository:acme/app-web:push", ""),
         (
             "pusher",
             "repository:acme/app-api:pull,push",
