@@ -516,6 +516,19 @@ pub struct Auth {
     pub challenge: Challenge,
     /// The tokens that chartgate gives out (`token`).
     pub token: TokenServer,
+    /// How many wrong passwords are taken before pauses begin (`attempts`).
+    pub attempts: Attempts,
+}
+
+/// `auth.attempts:`, how many wrong passwords for one user may come from one address before each further one costs a pause; one is
+/// forgiven every 10 min. An address as a whole has ten times as many, of which one is forgiven every 6 s. Default 10.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attempts(pub u32);
+
+impl Default for Attempts {
+    fn default() -> Self {
+        Self(10)
+    }
 }
 
 /// One of `auth.jwt:`, somebody whose tokens count.
@@ -554,6 +567,9 @@ pub struct Jwks {
     pub url: Url,
     /// How it is reached; no redirect is followed.
     pub client: Client,
+    /// A file with the bearer token that the server wants (`auth.token_file`); read again for every fetch, because it may be one
+    /// that is renewed every hour.
+    pub token_file: Option<PathBuf>,
     /// How long keys are believed that cannot be fetched again. Default 24 h.
     pub max_stale: Duration,
 }
