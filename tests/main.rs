@@ -28,6 +28,8 @@ mod gateway_faults;
 mod hosted_registry;
 /// ChartMuseum's cases, its clients, and the way back to it.
 mod museum;
+/// Who somebody is: servers of keys that rotate, lie and go away, and real clients with every identity.
+mod identities;
 /// The ChartMuseum API of native tenants: merged with upstreams, at any depth.
 mod museum_api;
 /// ChartMuseum's flags, and tokens end to end.
