@@ -7,13 +7,16 @@ mod attempts;
 mod challenge;
 #[cfg(test)]
 mod decisions_tests;
+mod fault;
 mod hash;
 mod header;
 mod imagined;
 mod issue;
+mod logins;
 mod names;
 mod plain;
 mod policy;
+mod queue;
 mod realm;
 mod registry;
 mod remembered;
@@ -27,12 +30,14 @@ mod watched;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
+use self::attempts::Attempts;
 pub(crate) use self::attempts::network;
 pub use self::hash::{bcrypt_line, check_user_name};
-use self::header::Credentials;
 pub use self::issue::Issued;
+use self::logins::{Caller, Surface};
 pub use self::names::{About, NamePatterns, Sight};
 use self::plain::PlainUsers;
 pub use self::policy::{Decision, Granted, Policy};
@@ -43,7 +48,7 @@ pub use self::token::{Outside, Token};
 pub use self::users::Users;
 use crate::clock::Clock;
 use crate::config::{self, Config};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::http::{HeaderMap, Request};
 use crate::metrics::Metrics;
 use crate::net::Clients;
@@ -117,6 +122,8 @@ pub struct Authenticator {
     plain: Option<PlainUsers>,
     users: Option<Users>,
     tokens: Option<Tokens>,
+    attempts: Attempts,
+    metrics: Option<Arc<Metrics>>,
     challenge: config::Challenge,
     /// What clients of registries need besides; absent where only `auth:` is known.
     front: Option<Front>,
@@ -155,6 +162,8 @@ impl Authenticator {
             plain: PlainUsers::new(&auth.users)?,
             users,
             tokens: Tokens::open(&auth.jwt, clock, outside)?,
+            attempts: Attempts::new(auth.attempts.0, clock.clone()),
+            metrics: outside.map(|outside| Arc::clone(outside.metrics)),
             challenge: auth.challenge.clone(),
             front: None,
         })
@@ -171,26 +180,38 @@ impl Authenticator {
     /// Who sends `request`. No credentials: the client certificate's subject, else anonymous.
     ///
     /// Credentials that are malformed or wrong are [`ErrorKind::Unauthenticated`], also where anonymous clients may do the
-    /// same: a typing error must not look like a missing chart. Without any users or keys configured, credentials are not
-    /// looked at, because then they are meant for somebody else, such as a proxy in front. Cancel-safe.
+    /// same: a typing error must not look like a missing chart. Whoever sent too many wrong ones waits
+    /// ([`ErrorKind::RateLimited`]). Without any users or keys configured, credentials are not looked at, because then they are
+    /// meant for somebody else, such as a proxy in front. Cancel-safe.
+    ///
+    /// [`ErrorKind::Unauthenticated`]: crate::error::ErrorKind::Unauthenticated
+    /// [`ErrorKind::RateLimited`]: crate::error::ErrorKind::RateLimited
     pub async fn authenticate(&self, request: &Request) -> Result<Identity> {
-        self.identify(&request.headers, request.certificate_subject.as_ref())
+        let certificate = request.certificate_subject.as_ref();
+        self.identify_from(&request.headers, certificate, request.peer)
             .await
     }
 
-    /// As [`Authenticator::authenticate`], from the parts of a request that count.
+    /// As [`Authenticator::authenticate`], from the parts of a request that count, where nobody knows where it comes from.
     pub async fn identify(
         &self,
         headers: &HeaderMap,
         certificate: Option<&Arc<str>>,
     ) -> Result<Identity> {
-        if self.reads_credentials()
-            && let Some(credentials) = header::read(headers)?
-        {
-            return match credentials {
-                Credentials::Basic(name, password) => self.basic(&name, &password).await,
-                Credentials::Token(text) => self.token(&text).await,
-            };
+        self.identify_from(headers, certificate, None).await
+    }
+
+    async fn identify_from(
+        &self,
+        headers: &HeaderMap,
+        certificate: Option<&Arc<str>>,
+        peer: Option<SocketAddr>,
+    ) -> Result<Identity> {
+        if self.reads_credentials() {
+            let caller = Caller::new(Surface::Charts, peer);
+            if let Some(credentials) = self.read(caller, headers)? {
+                return self.log_in_with(caller, &credentials).await;
+            }
         }
         Ok(match certificate {
             Some(subject) => Identity::Certificate {
@@ -203,46 +224,5 @@ impl Authenticator {
     /// Whether anybody has credentials that could stand in a header.
     fn reads_credentials(&self) -> bool {
         self.plain.is_some() || self.users.is_some() || self.tokens.is_some()
-    }
-
-    /// A user, or a token in the place of the password, for clients that can send nothing else; the name then means nothing.
-    async fn basic(&self, name: &str, password: &str) -> Result<Identity> {
-        if let Some(name) = self
-            .plain
-            .as_ref()
-            .and_then(|plain| plain.verify(name, password))
-        {
-            return Ok(Identity::User { name });
-        }
-        if let Some(tokens) = &self.tokens
-            && header::is_token(password)
-        {
-            let verified = tokens.verify(password).await;
-            // It may be the odd password of somebody in the users file.
-            let is_open = |error: &Error| error.kind() == ErrorKind::UpstreamUnavailable;
-            if verified.as_ref().map_or_else(is_open, |_| true) || self.users.is_none() {
-                return verified.map(Identity::Token);
-            }
-        }
-        match &self.users {
-            Some(users) => Ok(Identity::User {
-                name: users.verify(name, password).await?,
-            }),
-            None if self.plain.is_some() => Err(users::wrong()),
-            None => Err(Error::new(
-                ErrorKind::Unauthenticated,
-                "the password is no token; send `Bearer` with one, or one as the password",
-            )),
-        }
-    }
-
-    async fn token(&self, text: &str) -> Result<Identity> {
-        match &self.tokens {
-            Some(tokens) => tokens.verify(text).await.map(Identity::Token),
-            None => Err(Error::new(
-                ErrorKind::Unauthenticated,
-                "tokens are not accepted here; send `Basic` with a user name and password",
-            )),
-        }
     }
 }
