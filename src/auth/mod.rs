@@ -3,6 +3,7 @@
 //! [`Authenticator`] turns a request's credentials into an [`Identity`]; [`Policy`] says what an identity may do in one
 //! tenant, where a token itself says so too. Neither knows routes, repositories or how an answer is worded on the wire.
 
+mod api_token;
 mod attempts;
 mod challenge;
 #[cfg(test)]
@@ -27,6 +28,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
+pub use self::api_token::{ApiToken, ApiTokens, Lasts, Listed, NewToken, TokenId, Wish};
 pub(crate) use self::attempts::network;
 pub use self::hash::{bcrypt_line, check_user_name};
 use self::header::Credentials;
@@ -63,26 +65,31 @@ pub enum Identity {
     },
     /// The holder of a verified bearer token, which may itself say what it allows.
     Token(Arc<Token>),
+    /// The holder of one of chartgate's own API tokens, which says what it allows.
+    ApiToken(Arc<ApiToken>),
 }
 
 impl Identity {
-    /// `anonymous`, `user`, `certificate` or `token`: the label for logs.
+    /// `anonymous`, `user`, `certificate`, `token` or `api_token`: the label for logs.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Anonymous => "anonymous",
             Self::User { .. } => "user",
             Self::Certificate { .. } => "certificate",
             Self::Token(_) => "token",
+            Self::ApiToken(_) => "api_token",
         }
     }
 
-    /// What rules call them: the user's name, the certificate's subject or the token's (`sub`).
+    /// What they are called: the user's name, the certificate's subject or the token's (`sub`), by which rules know them, or the
+    /// name of an API token, which rules do not know.
     pub fn name(&self) -> Option<&Arc<str>> {
         match self {
             Self::Anonymous => None,
             Self::User { name } => Some(name),
             Self::Certificate { subject } => Some(subject),
             Self::Token(token) => token.subject(),
+            Self::ApiToken(token) => Some(token.name()),
         }
     }
 
@@ -97,7 +104,7 @@ impl Identity {
     pub fn may_have_more(&self) -> bool {
         match self {
             Self::Anonymous => true,
-            Self::User { .. } | Self::Certificate { .. } => false,
+            Self::User { .. } | Self::Certificate { .. } | Self::ApiToken(_) => false,
             Self::Token(token) => !token.names_somebody(),
         }
     }
@@ -115,6 +122,7 @@ pub struct Authenticator {
     plain: Option<PlainUsers>,
     users: Option<Users>,
     tokens: Option<Tokens>,
+    api_tokens: Option<ApiTokens>,
     challenge: config::Challenge,
     /// What clients of registries need besides; absent where only `auth:` is known.
     front: Option<Front>,
@@ -138,6 +146,7 @@ impl Authenticator {
         };
         Ok(Self {
             front: Some(Front::open(config, clock)?),
+            api_tokens: ApiTokens::open(config, clients, clock)?,
             ..Self::open(&config.auth, clock, Some(outside))?
         })
     }
@@ -153,9 +162,22 @@ impl Authenticator {
             plain: PlainUsers::new(&auth.users)?,
             users,
             tokens: Tokens::open(&auth.jwt, clock, outside)?,
+            api_tokens: None,
             challenge: auth.challenge.clone(),
             front: None,
         })
+    }
+
+    /// Goes on with what `previous`, of the configuration before, knows by now.
+    pub fn take_over(&mut self, previous: &Self) {
+        if let Some((tokens, known)) = self.api_tokens.as_mut().zip(previous.api_tokens.as_ref()) {
+            tokens.take_over(known);
+        }
+    }
+
+    /// The API tokens; `None` where the configuration has none.
+    pub fn api_tokens(&self) -> Option<&ApiTokens> {
+        self.api_tokens.as_ref()
     }
 
     /// The value of `WWW-Authenticate` in a 401 about `action` in the tenant at `path` (empty for the root).
@@ -200,7 +222,16 @@ impl Authenticator {
 
     /// Whether anybody has credentials that could stand in a header.
     fn reads_credentials(&self) -> bool {
-        self.plain.is_some() || self.users.is_some() || self.tokens.is_some()
+        self.plain.is_some()
+            || self.users.is_some()
+            || self.tokens.is_some()
+            || self.api_tokens.is_some()
+    }
+
+    /// The holder of one of our API tokens; `None`: `text` is something else.
+    async fn api_holder(&self, text: &str) -> Option<Result<Identity>> {
+        let verified = self.api_tokens.as_ref()?.verify(text).await?;
+        Some(verified.map(Identity::ApiToken))
     }
 
     /// A user, or a token in the place of the password, for clients that can send nothing else; the name then means nothing.
@@ -211,6 +242,9 @@ impl Authenticator {
             .and_then(|plain| plain.verify(name, password))
         {
             return Ok(Identity::User { name });
+        }
+        if let Some(holder) = self.api_holder(password).await {
+            return holder;
         }
         if let Some(tokens) = &self.tokens
             && header::is_token(password)
@@ -235,6 +269,9 @@ impl Authenticator {
     }
 
     async fn token(&self, text: &str) -> Result<Identity> {
+        if let Some(holder) = self.api_holder(text).await {
+            return holder;
+        }
         match &self.tokens {
             Some(tokens) => tokens.verify(text).await.map(Identity::Token),
             None => Err(Error::new(

@@ -176,6 +176,10 @@ impl<'i> Own<'i> {
                 actions: token.grants(path),
                 names: None,
             },
+            Identity::ApiToken(token) => Self {
+                actions: token.grants(path),
+                names: token.patterns(),
+            },
             Identity::Anonymous | Identity::User { .. } | Identity::Certificate { .. } => Self {
                 actions: Actions::of(&[]),
                 names: None,
@@ -231,6 +235,10 @@ impl Compiled {
     }
 
     fn is_about(&self, identity: &Identity) -> bool {
+        // It was made for something, and may have the name of anybody.
+        if matches!(identity, Identity::ApiToken(_)) {
+            return false;
+        }
         let named = |name: &Arc<str>| self.names.iter().any(|known| **known == **name);
         if self.everybody && *identity != Identity::Anonymous || identity.name().is_some_and(named)
         {
@@ -257,7 +265,8 @@ impl Actions {
         Self(actions.iter().map(bits).fold(0, |all, bits| all | bits))
     }
 
-    fn without_admin(self) -> Self {
+    /// For what is kept to some names.
+    pub(super) fn without_admin(self) -> Self {
         Self(self.0 & !bit(Action::Admin))
     }
 

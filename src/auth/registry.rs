@@ -9,9 +9,9 @@ use jiff::Timestamp;
 
 use super::attempts::Attempts;
 use super::header::Credentials;
-use super::issue::{self, Issued, Issuer, Session};
+use super::issue::{self, Holder, Issued, Issuer, Session};
 use super::realm::{Place, Realm};
-use super::{Authenticator, Identity, Token, header};
+use super::{ApiToken, Authenticator, Identity, Token, header};
 use crate::clock::Clock;
 use crate::config::{Action, Config};
 use crate::error::{Error, ErrorKind, Result};
@@ -231,10 +231,13 @@ impl Authenticator {
             let Place { service, .. } = front.realm.place(request);
             if let Some(session) = issuer.verify(text, &service).await {
                 let session = session?;
-                self.check_holder(issuer, &session).await?;
-                let identity = match session.identity() {
-                    Identity::Anonymous => nobody(request),
-                    known => known.clone(),
+                let identity = match session.holder() {
+                    Holder::Known(Identity::Anonymous) => nobody(request),
+                    Holder::Known(known) => {
+                        self.check_holder(issuer, &session, known).await?;
+                        known.clone()
+                    }
+                    Holder::ApiToken(id) => Identity::ApiToken(self.api_token(id).await?),
                 };
                 return Ok((identity, Grants(Some(session))));
             }
@@ -243,9 +246,22 @@ impl Authenticator {
         Ok((identity, Grants(None)))
     }
 
+    /// The API token that a session was made for, if it still counts.
+    async fn api_token(&self, id: &str) -> Result<Arc<ApiToken>> {
+        match &self.api_tokens {
+            Some(tokens) => tokens.by_id(id).await,
+            None => Err(issue::refused("API tokens do not count any more")),
+        }
+    }
+
     /// Whether the user is still one, with the same password.
-    async fn check_holder(&self, issuer: &Issuer, session: &Session) -> Result<()> {
-        let Identity::User { name } = session.identity() else {
+    async fn check_holder(
+        &self,
+        issuer: &Issuer,
+        session: &Session,
+        holder: &Identity,
+    ) -> Result<()> {
+        let Identity::User { name } = holder else {
             return Ok(());
         };
         let known = self.fingerprints(name).await;

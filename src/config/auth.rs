@@ -9,8 +9,8 @@ use url::{Host, Url};
 use super::resolve::required;
 use super::section::{Context, Section, Value};
 use super::{
-    Auth, Challenge, Jwks, Jwt, JwtKeys, Secret, Server, Subject, Tenant, TokenServer, units,
-    upstreams,
+    Auth, Challenge, Jwks, Jwt, JwtKeys, Secret, Server, Subject, Tenant, TokenServer, api_tokens,
+    units, upstreams,
 };
 use crate::names::{TenantPath, TenantPattern};
 
@@ -62,6 +62,9 @@ pub(super) fn read(value: Option<Value<'_>>) -> Auth {
     if let Some(value) = section.take("token") {
         auth.token = token(&value);
     }
+    auth.api_tokens = section
+        .take("api_tokens")
+        .and_then(|value| api_tokens::read(&value));
     section.finish();
     auth
 }

@@ -101,7 +101,11 @@ impl Gateway {
         previous: Option<&Self>,
         progress: &Progress,
     ) -> Result<Arc<Self>> {
-        let authenticator = Authenticator::build(&config, &shared.clock, &shared.clients, &shared.metrics)?;
+        let mut authenticator =
+            Authenticator::build(&config, &shared.clock, &shared.clients, &shared.metrics)?;
+        if let Some(previous) = previous {
+            authenticator.take_over(&previous.authenticator);
+        }
         let mut upstreams = BTreeMap::new();
         for (name, upstream) in &config.upstreams {
             if matches!(upstream.source, config::Source::Oci(_)) {
