@@ -28,7 +28,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-pub use self::api_token::{ApiToken, ApiTokens, Lasts, Listed, NewToken, TokenId, Wish};
+pub use self::api_token::{ApiToken, ApiTokens, Lasts, Listed, NewToken, State, TokenId, Wish};
 pub(crate) use self::attempts::network;
 pub use self::hash::{bcrypt_line, check_user_name};
 use self::header::Credentials;

@@ -11,6 +11,8 @@ mod inspect;
 pub mod logging;
 pub mod passwd;
 mod serve;
+mod table;
+mod token;
 
 use std::process::ExitCode;
 
@@ -43,6 +45,7 @@ pub fn run() -> ExitCode {
         Command::Check(arguments) => logged(Purpose::Command, || check::run(arguments)),
         Command::Index(arguments) => logged(Purpose::Command, || inspect::index(arguments)),
         Command::Explain(arguments) => logged(Purpose::Command, || inspect::explain(arguments)),
+        Command::Token(command) => logged(Purpose::Command, || token::run(command)),
         Command::Gc(arguments) => logged(Purpose::Command, || gc::run(arguments)),
         Command::Passwd(arguments) => logged(Purpose::Command, || {
             passwd::run(arguments).map_err(Failure::from)

@@ -68,6 +68,19 @@ pub(super) struct Entry {
     pub(super) token: Result<Arc<ApiToken>, Arc<str>>,
 }
 
+/// The stamp of what could not be read; no file has it, so it is tried again.
+const UNREAD: Stamp = Stamp {
+    size: u64::MAX,
+    modified: jiff::Timestamp::UNIX_EPOCH,
+    tag: u64::MAX,
+};
+
+impl Entry {
+    fn is_unreadable(&self) -> bool {
+        self.stamp == UNREAD
+    }
+}
+
 /// What is known about an id.
 #[derive(Debug)]
 pub(super) enum Found {
@@ -289,12 +302,23 @@ impl Book {
             }
         }
         let reads = stream::iter(new).map(|(id, stamp)| async move {
-            let bytes = self.place.read(&format!("{id}{TOKEN}"), MAX_RECORD).await?;
-            // Removed meanwhile: as if it had not been listed.
-            Ok(bytes.map(|bytes| (id, self.entry(id, stamp, &bytes))))
+            match self.place.read(&format!("{id}{TOKEN}"), MAX_RECORD).await {
+                Ok(Some(bytes)) => Ok(Some((id, self.entry(id, stamp, &bytes)))),
+                // Removed meanwhile: as if it had not been listed.
+                Ok(None) => Ok(None),
+                // One file that cannot be read, because somebody else owns it, must not take the others along.
+                Err(error) if !self.place.is_remote() => {
+                    Ok(Some((id, self.unreadable(id, &error))))
+                }
+                Err(error) => Err(error),
+            }
         });
         let mut reads = reads.buffer_unordered(READERS);
+        let mut whole = true;
         while let Some(read) = reads.try_next().await? {
+            whole &= read
+                .as_ref()
+                .is_none_or(|(_, entry)| !entry.is_unreadable());
             known.extend(read);
         }
         drop(reads);
@@ -307,8 +331,22 @@ impl Book {
             }
         }
         self.known.store(Arc::new(known));
-        *names = now;
+        // The names stay as they are when a file becomes readable.
+        *names = now.filter(|_| whole);
         Ok(())
+    }
+
+    fn unreadable(&self, id: TokenId, error: &Error) -> Entry {
+        let problem = error.chain();
+        let old = self.known.load().get(&id).cloned();
+        let told = old.is_some_and(|old| old.is_unreadable());
+        if !told {
+            tracing::warn!("token `{id}` does not count: {problem}");
+        }
+        Entry {
+            stamp: UNREAD,
+            token: Err(problem.into()),
+        }
     }
 
     fn entry(&self, id: TokenId, stamp: Stamp, bytes: &[u8]) -> Entry {

@@ -5,7 +5,7 @@
 
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, chown, fchown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -126,6 +126,7 @@ impl Folder {
             .mode(0o600)
             .open(unfinished)?;
         file.write_all(bytes)?;
+        self.give_away(&file);
         file.set_modified(at.into())?;
         file.sync_all()?;
         fs::rename(unfinished, self.path.join(name))?;
@@ -163,12 +164,31 @@ impl Folder {
             fs::create_dir_all(parent)?;
         }
         match DirBuilder::new().mode(0o700).create(&self.path) {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(()),
+            made => made?,
         }
-        match self.path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
-            _ => Ok(()),
+        let Some(parent) = self
+            .path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty())
+        else {
+            return Ok(());
+        };
+        let (around, own) = (fs::metadata(parent)?, fs::metadata(&self.path)?);
+        if own.uid() != around.uid() {
+            // As for files.
+            let _ = chown(&self.path, Some(around.uid()), Some(around.gid()));
+        }
+        File::open(parent)?.sync_all()
+    }
+
+    /// Gives what an administrator writes to whom the folder belongs: the gateway, which runs as somebody else, has to read it.
+    /// Nobody else may give files away, nor needs to.
+    fn give_away(&self, file: &File) {
+        if let (Ok(folder), Ok(own)) = (fs::metadata(&self.path), file.metadata())
+            && own.uid() != folder.uid()
+        {
+            let _ = fchown(file, Some(folder.uid()), Some(folder.gid()));
         }
     }
 

@@ -6,6 +6,7 @@
 
 mod book;
 mod folder;
+mod listed;
 mod place;
 mod record;
 mod scope;
@@ -22,7 +23,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use self::book::{Book, Found};
+use self::book::{Book, Entry, Found};
+pub use self::listed::{Listed, State};
 use self::place::Where;
 use self::scope::Place;
 use self::text::Shown;
@@ -70,18 +72,9 @@ pub struct ApiTokens {
 #[derive(Debug)]
 pub struct NewToken {
     /// What is known of it from now on.
-    pub token: Arc<ApiToken>,
+    pub listed: Listed,
     /// Its text. This is the only time that anybody can have it.
     pub text: Secret,
-}
-
-/// One line of a list.
-#[derive(Clone, Debug)]
-pub struct Listed {
-    /// What it is called in [`ApiTokens::revoke`].
-    pub id: TokenId,
-    /// The token, or why what is kept under this id does not count.
-    pub token: Result<Arc<ApiToken>, Arc<str>>,
 }
 
 impl ApiToken {
@@ -258,6 +251,8 @@ impl ApiTokens {
 
     async fn make(&self, wish: Wish) -> Result<NewToken> {
         let now = self.clock.now();
+        // Nobody reads the rest.
+        let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
         let expires = wish.lasts.end(now, self.max_age)?;
         let mut known = self.list().await?;
         self.forget_the_dead(&mut known, now).await?;
@@ -285,9 +280,9 @@ impl ApiTokens {
             expires,
             used: AtomicI64::new(0),
         };
-        let token = self.book.add(token).await?;
+        let token = Ok(self.book.add(token).await?);
         Ok(NewToken {
-            token,
+            listed: self.listed(id, token),
             text: Secret::new(text),
         })
     }
@@ -295,8 +290,9 @@ impl ApiTokens {
     /// Removes those that have ended long ago.
     async fn forget_the_dead(&self, known: &mut Vec<Listed>, now: Timestamp) -> Result<()> {
         let is_over = |listed: &Listed| {
-            let end = listed.token.as_ref().ok().and_then(|token| token.expires);
-            end.is_some_and(|end| now.as_second() - end.as_second() > AFTERLIFE)
+            listed
+                .expires
+                .is_some_and(|end| now.as_second() - end.as_second() > AFTERLIFE)
         };
         for dead in known.iter().filter(|listed| is_over(listed)) {
             self.book.remove(dead.id).await?;
@@ -315,10 +311,7 @@ impl ApiTokens {
             .await
             .map_err(|cause| Error::internal("revoking a token was aborted", cause))?;
         match removed? {
-            Some(entry) => Ok(Listed {
-                id,
-                token: entry.token,
-            }),
+            Some(Entry { token, .. }) => Ok(self.listed(id, token)),
             None => Err(Error::not_found(format!("there is no token `{id}`"))),
         }
     }
@@ -326,26 +319,32 @@ impl ApiTokens {
     /// All that are kept, also those that have ended a while ago; the newest last. Errors: the place does not answer.
     pub async fn list(&self) -> Result<Vec<Listed>> {
         let all = self.book.all().await?;
-        let mut all: Vec<_> = all
+        let listed = all
             .into_iter()
-            .map(|(id, entry)| Listed {
-                id,
-                token: entry.token,
-            })
-            .collect();
-        let made = |listed: &Listed| listed.token.as_ref().ok().map(|token| token.created);
+            .map(|(id, entry)| self.listed(id, entry.token));
+        let mut all: Vec<_> = listed.collect();
+        let made = |listed: &Listed| listed.token.as_ref().map(|token| token.created);
         all.sort_by_key(|listed| (made(listed), listed.id));
         Ok(all)
     }
 
-    /// When `token` ends; `None`: when it is revoked.
-    pub fn end(&self, token: &ApiToken) -> Option<Timestamp> {
-        token.end(self.max_age)
-    }
-
-    /// Whether `token` has not ended yet.
-    pub fn counts(&self, token: &ApiToken) -> bool {
-        token.counts_at(self.clock.now(), self.max_age)
+    fn listed(&self, id: TokenId, token: Result<Arc<ApiToken>, Arc<str>>) -> Listed {
+        let (token, problem) = match token {
+            Ok(token) => (Some(token), None),
+            Err(problem) => (None, Some(problem)),
+        };
+        let counts = |token: &ApiToken| token.counts_at(self.clock.now(), self.max_age);
+        Listed {
+            id,
+            state: match &token {
+                Some(token) if counts(token) => State::Active,
+                Some(_) => State::Expired,
+                None => State::Damaged,
+            },
+            expires: token.as_ref().and_then(|token| token.end(self.max_age)),
+            token,
+            problem,
+        }
     }
 }
 
