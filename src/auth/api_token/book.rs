@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use jiff::Timestamp;
 
 use super::ApiToken;
 use super::folder::Names;
@@ -41,7 +42,7 @@ const USED: &str = ".used";
 
 /// All tokens of one place. Shared behind an `Arc`.
 pub(super) struct Book {
-    pub(super) at: Where,
+    at: Where,
     place: Place,
     clock: Clock,
     /// How old what is known may be, in milliseconds.
@@ -71,7 +72,7 @@ pub(super) struct Entry {
 /// The stamp of what could not be read; no file has it, so it is tried again.
 const UNREAD: Stamp = Stamp {
     size: u64::MAX,
-    modified: jiff::Timestamp::UNIX_EPOCH,
+    modified: Timestamp::UNIX_EPOCH,
     tag: u64::MAX,
 };
 
@@ -116,6 +117,11 @@ impl Book {
             ahead: AtomicBool::new(false),
             fault: Mutex::default(),
         }
+    }
+
+    /// Whether `other` is about the same place, and is as old as this one may get.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        self.at == other.at && self.max_age == other.max_age
     }
 
     /// What is kept under `id`. Cancel-safe.
@@ -201,10 +207,10 @@ impl Book {
     }
 
     /// Writes down that a token was used just now, when there is time for it.
-    pub(super) fn note_use(self: &Arc<Self>, id: TokenId) {
+    pub(super) fn note_use(self: &Arc<Self>, id: TokenId, now: Timestamp) {
         let book = Arc::clone(self);
         tokio::spawn(async move {
-            let (name, now) = (format!("{id}{USED}"), book.clock.now());
+            let name = format!("{id}{USED}");
             let text = format!("{now}\n").into_bytes();
             if let Err(error) = book.place.write(&name, text, Existing::Replace, now).await {
                 tracing::debug!(error = %error.chain(), "the last use of token `{id}` is not kept: {error}");

@@ -184,9 +184,9 @@ impl ApiTokens {
         }))
     }
 
-    /// Goes on with what `previous` knows, where that is about the same place.
+    /// Goes on with what `previous` knows, where that is about the same place, looked at as often.
     pub(super) fn take_over(&mut self, previous: &Self) {
-        if self.book.at == previous.book.at {
+        if self.book.is_like(&previous.book) {
             self.book = previous.book.clone();
         }
     }
@@ -228,15 +228,21 @@ impl ApiTokens {
                 format!("token `{token}` has expired; get a new one"),
             ));
         }
-        self.note_use(&token, now.as_second());
+        self.note_use(&token, now);
         Ok(token)
     }
 
-    fn note_use(&self, token: &ApiToken, now: i64) {
-        let last = token.used.load(Ordering::Relaxed);
+    fn note_use(&self, token: &ApiToken, now: Timestamp) {
         let order = Ordering::Relaxed;
-        if now - last >= USE_STEP && token.used.compare_exchange(last, now, order, order).is_ok() {
-            self.book.note_use(token.id);
+        let (last, seconds) = (token.used.load(order), now.as_second());
+        let is_due = seconds.saturating_sub(last) >= USE_STEP;
+        if is_due
+            && token
+                .used
+                .compare_exchange(last, seconds, order, order)
+                .is_ok()
+        {
+            self.book.note_use(token.id, now);
         }
     }
 
@@ -289,10 +295,10 @@ impl ApiTokens {
 
     /// Removes those that have ended long ago.
     async fn forget_the_dead(&self, known: &mut Vec<Listed>, now: Timestamp) -> Result<()> {
+        // By what they were made with: what the configuration has ended it may let live again.
         let is_over = |listed: &Listed| {
-            listed
-                .expires
-                .is_some_and(|end| now.as_second() - end.as_second() > AFTERLIFE)
+            let end = listed.token.as_ref().and_then(|token| token.expires);
+            end.is_some_and(|end| now.as_second() - end.as_second() > AFTERLIFE)
         };
         for dead in known.iter().filter(|listed| is_over(listed)) {
             self.book.remove(dead.id).await?;
