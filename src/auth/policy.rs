@@ -1,12 +1,9 @@
 //! What an identity may do in one tenant.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
 use super::Identity;
 use super::names::{About, NamePatterns, Sight};
-use super::token::ClaimPattern;
-use crate::config::{Access, Action, Rule, Subject};
+use super::token::{ClaimPattern, Token};
+use crate::config::{Access, Action, Callers, Rule, Subject};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The access rules of one tenant, ready to be asked: a look-up allocates nothing.
@@ -37,9 +34,10 @@ pub enum Granted {
 }
 
 impl Policy {
-    /// The policy that `access` describes, where `groups` has the users of each group. Errors: a claim's pattern is none.
-    pub fn new(access: &Access, groups: &BTreeMap<String, Vec<String>>) -> Result<Self> {
-        let rules = access.rules.iter().map(|rule| Compiled::of(rule, groups));
+    /// The policy that `access` describes, where `callers` are those who can be somebody. Errors: a pattern is none; it is not
+    /// clear whom a subject means.
+    pub fn new(access: &Access, callers: &Callers) -> Result<Self> {
+        let rules = access.rules.iter().map(|rule| Compiled::of(rule, callers));
         Ok(Self {
             anonymous: Actions::of(&access.anonymous),
             rules: rules.collect::<Result<_>>()?,
@@ -79,6 +77,23 @@ impl Policy {
             allowed: by.is_some(),
             by,
         }
+    }
+
+    /// The rules that would allow it if they were about other names.
+    pub fn rules_about_others<'p>(
+        &'p self,
+        identity: &'p Identity,
+        action: Action,
+        about: About<'p>,
+    ) -> impl Iterator<Item = usize> + 'p {
+        let rules = self.rules.iter().enumerate();
+        let misses = rules.filter(move |(_, rule)| {
+            let others = rule.objects.as_ref();
+            rule.actions.contain(action)
+                && rule.is_about(identity)
+                && others.is_some_and(|objects| !about.is_covered_by(objects))
+        });
+        misses.map(|(number, _)| number)
     }
 
     /// To what in the tenant at `path` `identity` may do `action`: exactly what [`Policy::allows`] says for each name.
@@ -191,25 +206,36 @@ impl<'i> Own<'i> {
 #[derive(Clone, Debug)]
 struct Compiled {
     everybody: bool,
-    /// Users, those of the groups included.
+    /// Our own users and holders of certificates, those of the groups included.
     names: Vec<String>,
-    /// Groups, as tokens name them.
-    groups: Vec<String>,
-    claims: Vec<ClaimPattern>,
+    /// Holders of tokens, each with the entry of `auth.jwt` that must vouch for it.
+    tokens: Vec<(usize, Holder)>,
     actions: Actions,
     /// What of the tenant it is about; `None`: all of it.
     objects: Option<NamePatterns>,
 }
 
+/// What a token has to say.
+#[derive(Clone, Debug)]
+enum Holder {
+    /// Anything.
+    Any,
+    /// Who holds it.
+    Named(String),
+    /// That he belongs to a group.
+    InGroup(String),
+    /// A claim.
+    With(ClaimPattern),
+}
+
 impl Compiled {
-    fn of(rule: &Rule, members: &BTreeMap<String, Vec<String>>) -> Result<Self> {
+    fn of(rule: &Rule, callers: &Callers) -> Result<Self> {
         let objects = (!rule.names.is_empty()).then(|| NamePatterns::new(&rule.names));
         let actions = Actions::of(&rule.actions);
         let mut compiled = Self {
             everybody: false,
             names: Vec::new(),
-            groups: Vec::new(),
-            claims: Vec::new(),
+            tokens: Vec::new(),
             // Administering is nothing that is done to one name.
             actions: match objects {
                 Some(_) => actions.without_admin(),
@@ -219,36 +245,63 @@ impl Compiled {
         };
         for subject in &rule.subjects {
             match subject {
-                Subject::User(name) => compiled.names.push(name.clone()),
                 Subject::AnyUser => compiled.everybody = true,
+                Subject::User(name) => compiled.add_user(name, callers)?,
                 Subject::Group(group) => {
-                    let users = members.get(group).into_iter().flatten();
-                    compiled.names.extend(users.cloned());
-                    compiled.groups.push(group.clone());
+                    for name in callers.members(group) {
+                        compiled.add_user(name, callers)?;
+                    }
+                    let meant = callers.group(group).map_err(Error::invalid)?;
+                    let holder = Holder::InGroup(meant.text.to_owned());
+                    compiled.tokens.extend(meant.entry.map(|at| (at, holder)));
                 }
                 Subject::Claim { name, pattern } => {
-                    compiled.claims.push(ClaimPattern::new(name, pattern)?);
+                    let meant = callers.claim(name).map_err(Error::invalid)?;
+                    let holder = Holder::With(ClaimPattern::new(meant.text, pattern)?);
+                    compiled.tokens.extend(meant.entry.map(|at| (at, holder)));
                 }
             }
         }
         Ok(compiled)
     }
 
-    fn is_about(&self, identity: &Identity) -> bool {
-        // It was made for something, and may have the name of anybody.
-        if matches!(identity, Identity::ApiToken(_)) {
-            return false;
+    fn add_user(&mut self, name: &str, callers: &Callers) -> Result<()> {
+        let meant = callers.user(name).map_err(Error::invalid)?;
+        if meant.own {
+            self.names.push(meant.text.to_owned());
         }
-        let named = |name: &Arc<str>| self.names.iter().any(|known| **known == **name);
-        if self.everybody && *identity != Identity::Anonymous || identity.name().is_some_and(named)
-        {
-            return true;
-        }
-        let Identity::Token(token) = identity else {
-            return false;
+        let holder = match meant.text {
+            "*" => Holder::Any,
+            name => Holder::Named(name.to_owned()),
         };
-        self.groups.iter().any(|group| token.is_in(group))
-            || self.claims.iter().any(|claim| token.has(claim))
+        self.tokens.extend(meant.entry.map(|at| (at, holder)));
+        Ok(())
+    }
+
+    fn is_about(&self, identity: &Identity) -> bool {
+        match identity {
+            // An API token was made for something, and may have the name of anybody.
+            Identity::Anonymous | Identity::ApiToken(_) => false,
+            _ if self.everybody => true,
+            Identity::User { name } | Identity::Certificate { subject: name } => {
+                self.names.iter().any(|known| **known == **name)
+            }
+            Identity::Token(token) => self
+                .tokens
+                .iter()
+                .any(|(entry, holder)| *entry == token.entry() && holder.is(token)),
+        }
+    }
+}
+
+impl Holder {
+    fn is(&self, token: &Token) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Named(name) => token.subject().is_some_and(|known| **known == **name),
+            Self::InGroup(group) => token.is_in(group),
+            Self::With(claim) => token.has(claim),
+        }
     }
 }
 
@@ -326,7 +379,7 @@ mod tests {
 
     /// The policy of tenants without groups.
     fn of(access: &Access) -> Policy {
-        Policy::new(access, &BTreeMap::new()).expect("a policy")
+        Policy::new(access, &Callers::default()).expect("a policy")
     }
 
     #[test]

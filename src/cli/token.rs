@@ -1,22 +1,22 @@
 //! `chartgate token`: makes, lists and revokes API tokens where the gateway keeps them, whether or not it runs.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
+use std::path::Path;
 
 use jiff::Timestamp;
 
 use super::args::{Token, TokenCreate, TokenList, TokenRevoke};
 use super::failure::Failure;
 use super::inspect::print;
+use super::noted::Noted;
 use super::serve;
 use super::table::{self, Cells};
-use crate::audit::{Audit, Event, Object, Outcome, Who, error_word};
-use crate::auth::{ApiTokens, Lasts, Listed, TokenId, Wish};
+use crate::audit::{Object, Outcome, error_word};
+use crate::auth::{ApiTokens, Lasts, Listed, NewToken, TokenId, Wish};
 use crate::clock::Clock;
 use crate::config::{AuditPlace, Config};
 use crate::error::{Error, Result};
 use crate::http::Body;
-use crate::metrics::Metrics;
 use crate::net::Clients;
 use crate::server;
 
@@ -39,24 +39,23 @@ fn create(arguments: &TokenCreate) -> Result<(), Failure> {
         arguments.expires.unwrap_or(Lasts::Usually),
     )?;
     let desk = Desk::open(arguments.config.as_deref())?;
-    let made = desk.run(async |tokens| tokens.create(wish).await);
-    let about = made.as_ref().ok().map(|made| &made.listed);
-    desk.record("token_create", about, made.as_ref().err());
-    let made = made?;
+    let create = async |tokens: &ApiTokens| tokens.create(wish).await;
+    let (made, noted) = desk.change("token_create", |made: &NewToken| &made.listed, create)?;
     let text = made.text.reveal();
     if arguments.json {
         let mut described = serde_json::to_value(&made.listed)
             .map_err(|cause| Error::internal("the token could not be described", cause))?;
         described["token"] = text.into();
-        return out(format!("{described:#}\n"));
+        out(format!("{described:#}\n"))?;
+    } else {
+        out(format!("{text}\n"))?;
+        eprintln!(
+            "{}\nkeep it now: it is not shown again; `chartgate token revoke {}` ends it",
+            sentence(&made.listed),
+            made.listed.id
+        );
     }
-    out(format!("{text}\n"))?;
-    eprintln!(
-        "{}\nkeep it now: it is not shown again; `chartgate token revoke {}` ends it",
-        sentence(&made.listed),
-        made.listed.id
-    );
-    Ok(())
+    noted.close()
 }
 
 fn list(arguments: &TokenList) -> Result<(), Failure> {
@@ -77,18 +76,13 @@ fn list(arguments: &TokenList) -> Result<(), Failure> {
 fn revoke(arguments: &TokenRevoke) -> Result<(), Failure> {
     let id = id(&arguments.id)?;
     let desk = Desk::open(arguments.config.as_deref())?;
-    let revoked = desk.run(async |tokens| tokens.revoke(id).await);
-    desk.record(
-        "token_revoke",
-        revoked.as_ref().ok(),
-        revoked.as_ref().err(),
-    );
-    let revoked = revoked?;
+    let revoke = async |tokens: &ApiTokens| tokens.revoke(id).await;
+    let (revoked, noted) = desk.change("token_revoke", |revoked: &Listed| revoked, revoke)?;
     match &revoked.token {
         Some(token) => eprintln!("revoked `{token}` ({id})"),
         None => eprintln!("removed `{id}`, which was damaged"),
     }
-    Ok(())
+    noted.close()
 }
 
 /// An id, or a token itself, which somebody has found where it should not be.
@@ -97,30 +91,22 @@ fn id(text: &str) -> Result<TokenId> {
     id.split('_').next().unwrap_or(id).parse()
 }
 
-/// What the commands need: the tokens, and the log of who did what.
+/// What the commands need.
 struct Desk {
     config: Config,
     runtime: tokio::runtime::Runtime,
-    audit: Audit,
 }
 
 impl Desk {
-    fn open(file: Option<&std::path::Path>) -> Result<Self, Failure> {
+    fn open(file: Option<&Path>) -> Result<Self, Failure> {
         let config = serve::read(file)?;
         if config.auth.api_tokens.is_none() {
             return Err(Failure::Usage(
                 "the configuration has no API tokens; set `auth.api_tokens: true`".to_owned(),
             ));
         }
-        // Where the log is standard output, that is the gateway's and not this one.
-        let place = config.audit.as_ref();
-        let audited = place.filter(|audit| audit.place != AuditPlace::Stdout);
-        let audit = Audit::open(audited, Arc::new(Metrics::new()), Clock::system())?;
-        Ok(Self {
-            runtime: server::runtime(&config.server)?,
-            config,
-            audit,
-        })
+        let runtime = server::runtime(&config.server)?;
+        Ok(Self { config, runtime })
     }
 
     fn run<T>(&self, work: impl AsyncFnOnce(&ApiTokens) -> Result<T>) -> Result<T> {
@@ -131,38 +117,38 @@ impl Desk {
         })
     }
 
-    /// Writes down what was done, or was not.
-    fn record(&self, route: &'static str, about: Option<&Listed>, failed: Option<&Error>) {
-        if !self.audit.is_on() {
-            return;
+    /// As [`Desk::run`] for what changes something, with a line in the audit log about the token that `about` finds in the result.
+    fn change<T>(
+        &self,
+        route: &'static str,
+        about: impl FnOnce(&T) -> &Listed,
+        work: impl AsyncFnOnce(&ApiTokens) -> Result<T>,
+    ) -> Result<(T, Noted), Failure> {
+        let mut config = self.config.clone();
+        // Standard output is the gateway's log, and here what the command prints.
+        config.audit = config
+            .audit
+            .filter(|audit| audit.place != AuditPlace::Stdout);
+        let noted = Noted::open(&config, route)?;
+        match self.run(work) {
+            Ok(done) => {
+                noted.note("admin", Outcome::Done, |event| {
+                    let listed = about(&done);
+                    let name = listed.token.as_ref().map_or("", |token| token.name());
+                    let id = Some(listed.id.as_str());
+                    event.object = Some(Object::own("api_token", name, id));
+                });
+                Ok((done, noted))
+            }
+            Err(error) => {
+                noted.note("admin", Outcome::Failed, |event| {
+                    event.error = Some(error_word(error.kind()));
+                });
+                // The first failure is the one to be told.
+                let _ = noted.close();
+                Err(error.into())
+            }
         }
-        let object = |listed: &Listed| {
-            let name = listed.token.as_ref().map(|token| token.name().to_string());
-            Object::own(
-                "api_token",
-                &name.unwrap_or_default(),
-                Some(listed.id.as_str()),
-            )
-        };
-        self.audit.record(Event {
-            time: self.audit.now(),
-            request_id: "".into(),
-            action: "admin",
-            route,
-            tenant: None,
-            who: Who::operator(),
-            object: about.map(object),
-            digest: None,
-            address: None,
-            result: match failed {
-                None => Outcome::Done,
-                Some(_) => Outcome::Failed,
-            },
-            status: 0,
-            error: failed.map(|error| error_word(error.kind())),
-            repeated: 0,
-        });
-        self.audit.close();
     }
 }
 

@@ -9,6 +9,8 @@ mod audit;
 mod auth;
 mod bucket_url;
 mod buckets;
+mod budget;
+mod callers;
 mod expand;
 mod leaves;
 mod mistakes;
@@ -40,6 +42,7 @@ use url::Url;
 
 pub use self::action::Action;
 pub use self::api_tokens::ApiTokens;
+pub use self::callers::{Callers, Meant};
 pub use self::leaves::{Leaf, leaves};
 pub use self::mistakes::{Mistake, Mistakes, nearest};
 pub use self::museum::Museum;
@@ -327,6 +330,17 @@ pub struct Client {
     pub allow_private: bool,
     /// See [`Upstream::timeout`].
     pub timeout: Duration,
+    /// How much it is asked.
+    pub budget: Budget,
+}
+
+/// `upstreams.<name>.budget:`, of one replica.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Budget {
+    /// So many requests in any period of this length (`requests`). Default `None`: any.
+    pub requests: Option<(u32, Duration)>,
+    /// So many requests at a time, each until the last byte of its answer (`connections`). Default `None`: any.
+    pub connections: Option<u32>,
 }
 
 /// `upstreams.<name>.auth:`
@@ -518,6 +532,8 @@ pub struct Auth {
 /// One of `auth.jwt:`, somebody whose tokens count.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Jwt {
+    /// What rules call it, where several entries could be meant.
+    pub name: Option<String>,
     /// Where the keys are that the tokens are signed for.
     pub keys: JwtKeys,
     /// `aud` must hold this, where it is given.
@@ -541,7 +557,7 @@ pub enum JwtKeys {
     /// `public_key_file`: PEM public key or certificate (RSA, P-256, P-384 or Ed25519). Read again when it changes.
     File(PathBuf),
     /// `jwks_url`: a set of keys (RFC 7517) that is fetched.
-    Url(Jwks),
+    Url(Box<Jwks>),
 }
 
 /// A set of keys on a server.
@@ -559,6 +575,7 @@ impl Jwt {
     /// What `auth.jwt` says if it names nothing but keys and what tokens look like.
     pub fn new(keys: JwtKeys, actions_path: Option<&str>) -> Self {
         Self {
+            name: None,
             keys,
             audience: None,
             issuer: None,

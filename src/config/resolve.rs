@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use super::mistakes::listed;
 use super::section::{Context, Section, Value};
 use super::{
-    Cache, Config, Environment, Mistakes, Redis, Secret, audit, auth, museum, registry_server, server,
-    store, tenants, tree, upstreams,
+    Cache, Config, Environment, Mistakes, Redis, Secret, audit, auth, museum, registry_server,
+    server, store, tenants, tree, upstreams,
 };
 
 /// Resolves `text`, or finds everything that is wrong with it.

@@ -354,11 +354,7 @@ impl Gateway {
             .values()
             .for_each(|upstream| upstream.observe());
         for upstream in self.registries.upstreams() {
-            if let Some(allowance) = upstream.upstream().allowance() {
-                let (remaining, limit) = (allowance.remaining, allowance.limit);
-                let metrics = &self.shared.metrics;
-                metrics.upstream_allowance(upstream.name(), remaining, limit);
-            }
+            upstream.upstream().budget().observe();
         }
         let gauges: Vec<_> = self
             .open_tenants()

@@ -9,8 +9,8 @@ use super::holdings::Held;
 use super::pattern::Pattern;
 use super::registries::TenantRegistry;
 use super::{Shared, Upstreams};
-use crate::auth::{About, Identity, Policy};
-use crate::config::{self, Action, Config};
+use crate::auth::{About, Identity, Policy, Sight};
+use crate::config::{self, Action, Callers, Config};
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::{Selection, ServerInfo, Style, charts_url};
 use crate::limit::{Key, Limiter};
@@ -231,6 +231,11 @@ impl Tenant {
         &self.rights.policy
     }
 
+    /// To what in it `identity` may do `action`.
+    pub fn sight(&self, identity: &Identity, action: Action) -> Sight {
+        self.policy().sight(identity, self.path.as_str(), action)
+    }
+
     /// The part that takes uploads. Errors: this tenant hosts nothing.
     pub fn hosted(&self) -> Result<&HostedPart> {
         self.hosted.as_ref().ok_or_else(|| {
@@ -307,7 +312,7 @@ impl Tenant {
 impl Rights {
     fn of(config: &config::Tenant, whole: &Config) -> Result<Self> {
         Ok(Self {
-            policy: Arc::new(Policy::new(&config.access, &whole.auth.groups)?),
+            policy: Arc::new(Policy::new(&config.access, &Callers::of(whole))?),
             limiter: config.limits.as_ref().map(Limiter::new).map(Arc::new),
         })
     }

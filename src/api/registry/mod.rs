@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use self::respond::{AboutExt as _, Failure};
 use self::route::{Call, RegistryRoute, RegistryRoutes};
-use super::deed::Deed;
+use super::deed::{Deed, refused_path};
 use super::error::{Dialect, render};
 use super::{log_failure, token};
 use crate::audit::Object;
@@ -89,7 +89,11 @@ pub(super) async fn handle(
             }
             response
         }
-        Err(failure) => refuse(gateway, None, request, failure),
+        Err(failure) => {
+            let response = refuse(gateway, None, request, failure);
+            refused_path(gateway, request, &failure.error, response.status);
+            response
+        }
     };
     // Set nowhere else, so it cannot be taken.
     let _ = request.account.set(account);

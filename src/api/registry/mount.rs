@@ -81,9 +81,7 @@ async fn mount_any(
     store: &Arc<HostedRegistry>,
     digest: &Digest,
 ) -> Result<bool> {
-    let tenant = visit.tenant;
-    let path = tenant.path().as_str();
-    let sight = tenant.policy().sight(visit.identity, path, Action::Pull);
+    let sight = visit.tenant.sight(visit.identity, Action::Pull);
     let any = |name: &crate::oci::RepoName| sight.shows(name.as_str());
     store
         .mount(&visit.located.name, digest, Mounted::Any(&any))

@@ -501,13 +501,16 @@ async fn a_token_may_do_what_it_was_made_for_and_what_strangers_may() {
             },
         ],
     };
-    let groups = std::collections::BTreeMap::from([("ci".to_owned(), vec!["ci".to_owned()])]);
-    let policy = Policy::new(&access, &groups).expect("a policy");
+    let mut auth = config::Auth::default();
+    auth.groups.insert("ci".to_owned(), vec!["ci".to_owned()]);
+    auth.users.insert("ci".to_owned(), Secret::new("x"));
+    let callers = config::Callers::new(&auth, false);
+    let policy = Policy::new(&access, &callers).expect("a policy");
     let open = Access {
         anonymous: vec![Pull],
         rules: Vec::new(),
     };
-    let open = Policy::new(&open, &groups).expect("a policy");
+    let open = Policy::new(&open, &callers).expect("a policy");
     let identity = |wish: Wish| {
         let tokens = tokens.clone();
         async move {
