@@ -4,6 +4,8 @@
 mod suites;
 mod support;
 
+/// chartgate's own API tokens: commands, admin API, every way to show one, real clients, replicas.
+mod api_tokens;
 /// Who did what, in one line each.
 mod audit;
 /// What upstreams are asked: clients before the background, stale before refused, never absent.

@@ -12,6 +12,7 @@ mod partial;
 mod registry;
 mod route;
 mod service;
+mod small;
 mod template;
 pub mod token;
 #[doc(hidden)]
