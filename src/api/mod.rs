@@ -12,6 +12,7 @@ mod partial;
 mod registry;
 mod route;
 mod service;
+mod small;
 mod template;
 pub mod token;
 #[doc(hidden)]
@@ -308,11 +309,14 @@ fn tenant(route: &Route, strict: bool) -> Option<&str> {
 }
 
 /// Who asks. A bad credential is refused even where none is needed: it is a mistake somebody should see. ChartMuseum does not
-/// look at it there, so the strict service takes its holder for a stranger.
+/// look at it there, so the strict service takes its holder for a stranger, also one who has to wait: it knows no 429.
 async fn authenticate(gateway: &Gateway, request: &Request) -> Result<Identity> {
     match gateway.authenticate(request).await {
         Err(error)
-            if error.kind() == ErrorKind::Unauthenticated && gateway.config().museum.strict =>
+            if matches!(
+                error.kind(),
+                ErrorKind::Unauthenticated | ErrorKind::RateLimited
+            ) && gateway.config().museum.strict =>
         {
             Ok(Identity::Anonymous)
         }

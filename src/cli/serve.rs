@@ -407,9 +407,9 @@ struct Admin(Arc<Process>);
 
 #[async_trait]
 impl Handler for Admin {
-    async fn handle(&self, request: &Request, _body: &mut dyn RequestBody) -> Response {
+    async fn handle(&self, request: &Request, body: &mut dyn RequestBody) -> Response {
         let draining = self.0.control.draining();
         let gateway = self.0.gateway.load_full();
-        api::admin::handle(&gateway, draining, request).await
+        api::admin::handle(&gateway, draining, request, body).await
     }
 }

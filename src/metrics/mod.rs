@@ -56,6 +56,7 @@ pub struct Metrics {
     shared_limits: IntCounterVec,
     turned_away: IntCounterVec,
     audit_lines: IntCounterVec,
+    logins_failed: IntCounterVec,
     museum_charts: IntGaugeVec,
     museum_versions: IntGaugeVec,
     /// Declared when somebody counts with them.
@@ -216,6 +217,11 @@ impl Metrics {
                 "Lines for the audit log, by what became of them",
                 &["result"],
             ),
+            logins_failed: counter(
+                "chartgate_logins_failed_total",
+                "Credentials that were not accepted: on the chart routes (charts), below /v2/ (registry), at the token endpoint (token)",
+                &["surface", "reason"],
+            ),
             museum_charts: gauge(
                 "chartmuseum_charts_served_total",
                 "Hosted charts by repository",
@@ -370,6 +376,13 @@ impl Metrics {
     /// Counts lines of the audit log that were `written`, or `lost` because it could not be written in time.
     pub fn audit_lines(&self, result: &str, lines: u64) {
         self.audit_lines.with_label_values(&[result]).inc_by(lines);
+    }
+
+    /// Counts credentials that were not accepted, and why: `wrong`, `malformed`, `ended` (genuine once), `unknown_key`, `paused`
+    /// (too many wrong ones before), `unavailable` (nobody knows just now) or `error`.
+    pub fn login_failed(&self, surface: &str, reason: &str) {
+        let labels = [surface, reason];
+        self.logins_failed.with_label_values(&labels).inc();
     }
 
     /// All metrics in Prometheus text format, with what tenants show at this moment.

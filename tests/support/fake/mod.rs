@@ -26,6 +26,7 @@ mod certificates;
 mod door;
 mod fault;
 mod http2;
+pub(crate) mod jwks;
 mod package;
 mod proxy;
 mod registry;
