@@ -18,14 +18,16 @@ mod configs;
 mod conformance;
 /// kill -9 at random moments during uploads and fills.
 mod crash;
-/// Buckets as upstreams: a real MinIO with real helm, and faults, through the whole program.
-mod gateway_buckets;
 /// The fuzz targets for a bounded number of inputs.
 mod fuzzing;
+/// Buckets as upstreams: a real MinIO with real helm, and faults, through the whole program.
+mod gateway_buckets;
 /// Upstreams that fail in every way, seen from the gateway's clients and its operator.
 mod gateway_faults;
 /// Hosted registries: one behaviour suite for folders and buckets, replicas, and reading through the cache.
 mod hosted_registry;
+/// How often and how much: several limits at once, bytes and debts, floods, reloads, and limits that replicas share.
+mod limits;
 /// ChartMuseum's cases, its clients, and the way back to it.
 mod museum;
 /// Who somebody is: servers of keys that rotate, lie and go away, and real clients with every identity.

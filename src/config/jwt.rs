@@ -10,6 +10,8 @@ use super::Client;
 /// One of `auth.jwt:`, somebody whose tokens count.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Jwt {
+    /// What rules call it, where several entries could be meant.
+    pub name: Option<String>,
     /// Where the keys are that the tokens are signed for.
     pub keys: JwtKeys,
     /// `aud` must hold this, where it is given.
@@ -33,7 +35,7 @@ pub enum JwtKeys {
     /// `public_key_file`: PEM public key or certificate (RSA, P-256, P-384 or Ed25519). Read again when it changes.
     File(PathBuf),
     /// `jwks_url`: a set of keys (RFC 7517) that is fetched.
-    Url(Jwks),
+    Url(Box<Jwks>),
 }
 
 /// A set of keys on a server.
@@ -54,6 +56,7 @@ impl Jwt {
     /// What `auth.jwt` says if it names nothing but keys and what tokens look like.
     pub fn new(keys: JwtKeys, actions_path: Option<&str>) -> Self {
         Self {
+            name: None,
             keys,
             audience: None,
             issuer: None,

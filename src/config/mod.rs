@@ -7,9 +7,12 @@ mod audit;
 mod auth;
 mod bucket_url;
 mod buckets;
+mod budget;
+mod callers;
 mod expand;
 mod jwt;
 mod leaves;
+mod limits;
 mod mistakes;
 mod museum;
 pub mod namespace;
@@ -36,8 +39,10 @@ use std::time::Duration;
 
 use url::Url;
 
+pub use self::callers::{Callers, Meant};
 pub use self::jwt::{Jwks, Jwt, JwtKeys};
 pub use self::leaves::{Leaf, leaves};
+pub use self::limits::{Limit, LimitBy, Limited};
 pub use self::mistakes::{Mistake, Mistakes, nearest};
 pub use self::museum::Museum;
 pub use self::network::{ForwardedHeader, Network, TrustedProxies, owner_of};
@@ -135,6 +140,8 @@ pub struct Config {
     pub registry: RegistryServer,
     /// Who can be somebody.
     pub auth: Auth,
+    /// How often one address may ask, whatever it asks for, before anybody looks who it is. Default: as often as it likes.
+    pub limits: Vec<Limit>,
     /// The log of who did what; `None`: there is none.
     pub audit: Option<Audit>,
     /// Never dial an upstream: serve what is held (`--offline`).
@@ -323,6 +330,17 @@ pub struct Client {
     pub allow_private: bool,
     /// See [`Upstream::timeout`].
     pub timeout: Duration,
+    /// How much it is asked.
+    pub budget: Budget,
+}
+
+/// `upstreams.<name>.budget:`, of one replica.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Budget {
+    /// So many requests in any period of this length (`requests`). Default `None`: any.
+    pub requests: Option<(u32, Duration)>,
+    /// So many requests at a time, each until the last byte of its answer (`connections`). Default `None`: any.
+    pub connections: Option<u32>,
 }
 
 /// `upstreams.<name>.auth:`
@@ -358,8 +376,8 @@ pub struct Tenant {
     pub index: Index,
     /// Who may do what.
     pub access: Access,
-    /// How often.
-    pub limits: Option<Limits>,
+    /// How often and how much; all of them count.
+    pub limits: Vec<Limit>,
 }
 
 /// `tenants.<path>.index:`
@@ -434,6 +452,8 @@ pub struct Rule {
     pub subjects: Vec<Subject>,
     /// What they may do.
     pub actions: Vec<Action>,
+    /// To which charts and repositories: patterns of names within the tenant ([`crate::names::globs`]); none: to all.
+    pub names: Vec<String>,
 }
 
 /// Whom a rule is about.
@@ -477,30 +497,6 @@ pub enum Action {
     Delete,
     /// All of it, and administration.
     Admin,
-}
-
-/// `tenants.<path>.limits:`
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Limits {
-    /// Requests per `period`.
-    pub requests: u32,
-    /// The period of the rate.
-    pub period: Duration,
-    /// Requests that may come at once.
-    pub burst: u32,
-    /// Who shares one allowance.
-    pub by: LimitBy,
-}
-
-/// `limits.by:`
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LimitBy {
-    /// The client's address (IPv6: its /64).
-    Address,
-    /// The identity; anonymous clients by address (default).
-    Identity,
-    /// Everybody in the tenant.
-    Tenant,
 }
 
 /// `auth:`

@@ -81,16 +81,52 @@ pub(super) fn rate(text: &str) -> Result<(u32, Duration), String> {
     let (count, unit) = text.split_once('/').ok_or_else(hint)?;
     let count: u32 = count.trim().parse().map_err(|_| hint())?;
     if count == 0 {
-        return Err("a rate of zero would refuse every request; leave `limits` out for no limit, or take the permission away under `access`".into());
+        return Err(no_rate());
     }
+    Ok((count, period(unit).ok_or_else(hint)?))
+}
+
+/// `1GiB/h`: bytes and the period they are for.
+pub(super) fn size_rate(text: &str) -> Result<(u64, Duration), String> {
+    let hint = || "write a rate such as `50MiB/s` or `1GiB/h`".to_owned();
+    let (bytes, unit) = text.split_once('/').ok_or_else(hint)?;
+    let bytes = size(bytes.trim()).map_err(|_| hint())?;
+    if bytes == 0 {
+        return Err(no_rate());
+    }
+    Ok((bytes, period(unit).ok_or_else(hint)?))
+}
+
+fn no_rate() -> String {
+    "a rate of zero would refuse every request; leave `limits` out for no limit, or take the permission away under `access`".into()
+}
+
+fn period(unit: &str) -> Option<Duration> {
     let seconds = match unit.trim() {
         "s" => 1,
         "m" => 60,
         "h" => 3_600,
         "d" => 86_400,
-        _ => return Err(hint()),
+        _ => return None,
     };
-    Ok((count, Duration::from_secs(seconds)))
+    Some(Duration::from_secs(seconds))
+}
+
+/// `100/6h`, `5000/h`, `10/1m30s`: a number of something and the period that it is for.
+pub(super) fn per_period(text: &str) -> Result<(u32, Duration), String> {
+    let hint = || "write a number and its period, such as `100/6h`, `5000/h` or `10/s`".to_owned();
+    let (count, period) = text.split_once('/').ok_or_else(hint)?;
+    let count: u32 = count.trim().parse().map_err(|_| hint())?;
+    let period = period.trim();
+    let period = match period.starts_with(|c: char| c.is_ascii_digit()) {
+        true => duration(period),
+        false => duration(&format!("1{period}")),
+    };
+    let period = period.map_err(|_| hint())?;
+    if count == 0 || period < Duration::from_secs(1) {
+        return Err(hint());
+    }
+    Ok((count, period))
 }
 
 /// `50%` as 0.5.
@@ -231,6 +267,12 @@ mod tests {
         assert_eq!(rate("10/h"), Ok((10, Duration::from_hours(1))));
         for bad in ["100", "0/s", "1.5/s", "-1/s", "1/week", "/s"] {
             assert!(rate(bad).is_err(), "{bad}");
+        }
+        assert_eq!(per_period("100/6h"), Ok((100, Duration::from_hours(6))));
+        assert_eq!(per_period("5000/h"), Ok((5000, Duration::from_hours(1))));
+        assert_eq!(per_period("10 / 1m30s"), Ok((10, Duration::from_secs(90))));
+        for bad in ["100", "0/h", "-1/h", "1/", "1/week", "1/500ms", "1/0"] {
+            assert!(per_period(bad).is_err(), "{bad}");
         }
         assert_eq!(share("50%"), Ok(0.5));
         assert_eq!(share("100%"), Ok(1.0));

@@ -42,10 +42,18 @@ pub struct Metrics {
     upstream_up: IntGaugeVec,
     upstream_allowance: IntGaugeVec,
     upstream_allowance_limit: IntGaugeVec,
+    upstream_budget: IntGaugeVec,
+    upstream_budget_limit: IntGaugeVec,
+    upstream_held_back: IntCounterVec,
+    upstream_places: IntGaugeVec,
+    upstream_waits: IntCounterVec,
     index_versions: IntGaugeVec,
     index_dropped: IntGaugeVec,
     digest_mismatch: IntCounterVec,
     rate_limited: IntCounterVec,
+    limit_refusals: IntCounterVec,
+    limit_keys: IntGaugeVec,
+    shared_limits: IntCounterVec,
     audit_lines: IntCounterVec,
     logins_failed: IntCounterVec,
     museum_charts: IntGaugeVec,
@@ -138,6 +146,31 @@ impl Metrics {
                 "Requests that the upstream allows per window, as it last said",
                 &["upstream"],
             ),
+            upstream_budget: gauge(
+                "chartgate_upstream_budget_remaining",
+                "Requests that the upstream may still be sent in the window of its budget",
+                &["upstream"],
+            ),
+            upstream_budget_limit: gauge(
+                "chartgate_upstream_budget_limit",
+                "Requests that the upstream may be sent per window of its budget",
+                &["upstream"],
+            ),
+            upstream_held_back: counter(
+                "chartgate_upstream_held_back_total",
+                "Requests that an upstream was not sent to keep its budget or its own limit, by who wanted them",
+                &["upstream", "for"],
+            ),
+            upstream_places: gauge(
+                "chartgate_upstream_connections",
+                "Requests under way to an upstream whose number is limited, and those that wait for their turn",
+                &["upstream", "state"],
+            ),
+            upstream_waits: counter(
+                "chartgate_upstream_waits_total",
+                "Requests that had to wait because as many were under way to the upstream as may be, by how that ended",
+                &["upstream", "result"],
+            ),
             index_versions: gauge(
                 "chartgate_index_versions",
                 "Chart versions in a tenant's merged index",
@@ -157,6 +190,21 @@ impl Metrics {
                 "chartgate_rate_limited_total",
                 "Requests refused with 429",
                 &["tenant"],
+            ),
+            limit_refusals: counter(
+                "chartgate_limit_refusals_total",
+                "Requests refused with 429, by what was limited and whose allowance was used up",
+                &["limit", "by"],
+            ),
+            limit_keys: gauge(
+                "chartgate_limit_keys",
+                "Clients whose allowance is not full, summed over all limits, and those swept soon",
+                &[],
+            ),
+            shared_limits: counter(
+                "chartgate_shared_limit_requests_total",
+                "Requests to tenants whose limits replicas share: `ahead` passed far below them, `asked` asked redis, `alone` were decided without it",
+                &["result"],
             ),
             audit_lines: counter(
                 "chartgate_audit_lines_total",
@@ -246,6 +294,39 @@ impl Metrics {
         }
     }
 
+    /// Sets how much is left of the budget for an upstream.
+    pub fn upstream_budget(&self, upstream: &str, remaining: u64, limit: u64) {
+        let set = |gauge: &IntGaugeVec, number: u64| {
+            let number = i64::try_from(number).unwrap_or(i64::MAX);
+            gauge.with_label_values(&[upstream]).set(number);
+        };
+        set(&self.upstream_budget, remaining);
+        set(&self.upstream_budget_limit, limit);
+    }
+
+    /// Counts a request that an upstream was not sent, wanted for a `client` or for work in the `background`.
+    pub fn upstream_held_back(&self, upstream: &str, wanted_for: &str) {
+        self.upstream_held_back
+            .with_label_values(&[upstream, wanted_for])
+            .inc();
+    }
+
+    /// Sets how many requests are under way to an upstream, and how many wait for their turn.
+    pub fn upstream_places(&self, upstream: &str, in_use: usize, waiting: usize) {
+        for (state, number) in [("in_use", in_use), ("waiting", waiting)] {
+            self.upstream_places
+                .with_label_values(&[upstream, state])
+                .set(i64::try_from(number).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Counts a request that had to wait for its turn and was `served` or `given_up`.
+    pub fn upstream_wait(&self, upstream: &str, result: &str) {
+        self.upstream_waits
+            .with_label_values(&[upstream, result])
+            .inc();
+    }
+
     /// Sets how many entries of an upstream were dropped for one reason.
     pub fn index_dropped(&self, upstream: &str, reason: &str, entries: usize) {
         self.index_dropped
@@ -261,6 +342,24 @@ impl Metrics {
     /// Counts a request refused with 429.
     pub fn rate_limited(&self, tenant: &str) {
         self.rate_limited.with_label_values(&[tenant]).inc();
+    }
+
+    /// Counts what kind of limit refused a request (`requests`, `bytes`, ...), and `by` whom it counts.
+    pub fn limit_refusal(&self, limit: &str, by: &str) {
+        self.limit_refusals.with_label_values(&[limit, by]).inc();
+    }
+
+    /// Sets how many clients are being counted.
+    pub fn limit_keys(&self, keys: usize) {
+        let none: [&str; 0] = [];
+        self.limit_keys
+            .with_label_values(&none)
+            .set(i64::try_from(keys).unwrap_or(i64::MAX));
+    }
+
+    /// Counts how a request was decided whose limits replicas share: `ahead`, `asked` or `alone`.
+    pub fn shared_limit(&self, result: &str) {
+        self.shared_limits.with_label_values(&[result]).inc();
     }
 
     /// Counts lines of the audit log that were `written`, or `lost` because it could not be written in time.

@@ -21,6 +21,7 @@ use serde_json::{Map, Value};
 pub(super) use self::claim::ClaimPattern;
 use self::jwks::Jwks;
 pub use self::jwks::Outside;
+pub(super) use self::key::content;
 use self::key::{Head, Key};
 pub(super) use self::query::ACCESS_ENTRY_TYPE;
 use self::query::{Claims, Query};
@@ -56,6 +57,8 @@ pub(super) struct Tokens {
 
 /// One entry of `auth.jwt`.
 struct Issuer {
+    /// The position in `auth.jwt`.
+    entry: usize,
     keys: Keys,
     audience: Option<String>,
     issuer: Option<String>,
@@ -88,6 +91,8 @@ enum Refusal {
 
 /// A verified token: who holds it, and what it allows where.
 pub struct Token {
+    /// Whose it is: the position in `auth.jwt`.
+    entry: usize,
     /// Of the token's text: two tokens are the same if their texts are.
     id: Digest,
     subject: Option<Arc<str>>,
@@ -210,6 +215,7 @@ impl Issuer {
         }
         let required = jwt.required_claims.iter();
         Ok(Self {
+            entry: position,
             keys,
             audience: jwt.audience.clone(),
             issuer: jwt.issuer.clone(),
@@ -296,6 +302,7 @@ impl Issuer {
         }
         let groups = self.groups_claim.as_deref();
         Ok(Token {
+            entry: self.entry,
             id,
             subject: subject.map(Arc::from),
             groups: groups.map_or_else(Vec::new, |name| claim::texts(&claims, name)),
@@ -325,8 +332,9 @@ impl Token {
         text
     }
 
-    /// One that nobody has signed, for questions about rules.
+    /// One that nobody has signed, of the entry of `auth.jwt` at this position, for questions about rules.
     pub(super) fn imagined(
+        entry: usize,
         subject: Option<Arc<str>>,
         groups: Vec<String>,
         claims: Map<String, Value>,
@@ -334,6 +342,7 @@ impl Token {
         let text = Value::Object(claims.clone()).to_string();
         let no_limit = Validity::of(&Map::new()).map_err(refused)?;
         Ok(Self {
+            entry,
             id: Digest::of(text.as_bytes()),
             subject,
             groups,
@@ -347,6 +356,11 @@ impl Token {
     /// Who it says holds it: `sub`, or the claim that is configured. Always there where [`Token::names_somebody`].
     pub fn subject(&self) -> Option<&Arc<str>> {
         self.subject.as_ref()
+    }
+
+    /// Which entry of `auth.jwt` vouches for it, by position.
+    pub(super) fn entry(&self) -> usize {
+        self.entry
     }
 
     /// Whether it only says who somebody is, and rules what he may do.
