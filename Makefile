@@ -140,3 +140,13 @@ bench-registry: tools
 	@tests/install-servers nginx wrk
 	cargo build --release --locked
 	CHARTGATE_TOOLS_DIR=$(TOOLS) python3 benches/side_by_side/registry.py
+
+# Not part of `make test`: it takes as long as it is told to.
+SECONDS_LONG ?= 600
+soak:
+	cargo build --release --locked
+	python3 benches/side_by_side/soak.py --program $(abspath $(CARGO_TARGET_DIR))/release/chartgate --seconds $(SECONDS_LONG)
+
+RUNS ?= 200000
+fuzz:
+	CHARTGATE_FUZZ_RUNS=$(RUNS) CHARTGATE_FUZZ_SEED=$${RANDOM} cargo test --locked --test main fuzzing::

@@ -12,8 +12,11 @@ mod partial;
 mod registry;
 mod route;
 mod service;
+mod small;
 mod template;
 pub mod token;
+#[doc(hidden)]
+pub mod untrusted;
 mod web;
 
 use std::borrow::Cow;

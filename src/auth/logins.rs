@@ -91,6 +91,9 @@ impl Authenticator {
 
     /// A user, or a token in the place of the password, for clients that can send nothing else; the name then means nothing.
     async fn basic(&self, caller: Caller, name: &str, password: &str) -> Result<Identity> {
+        if let Some(holder) = self.api_holder(caller, password).await {
+            return holder;
+        }
         if let Some(tokens) = &self.tokens
             && header::is_token(password)
         {
@@ -143,8 +146,18 @@ impl Authenticator {
         }
     }
 
-    /// The holder of somebody else's token.
+    /// The holder of one of our API tokens; `None`: `text` is something else.
+    async fn api_holder(&self, caller: Caller, text: &str) -> Option<Result<Identity>> {
+        let verified = self.api_tokens.as_ref()?.verify(text).await?;
+        let verified = verified.inspect_err(|error| self.count_forged(caller, error));
+        Some(verified.map(Identity::ApiToken))
+    }
+
+    /// The holder of a token.
     async fn token(&self, caller: Caller, text: &str) -> Result<Identity> {
+        if let Some(holder) = self.api_holder(caller, text).await {
+            return holder;
+        }
         let Some(tokens) = &self.tokens else {
             return Err(Error::new(
                 ErrorKind::Unauthenticated,

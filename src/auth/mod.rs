@@ -3,6 +3,7 @@
 //! [`Authenticator`] turns a request's credentials into an [`Identity`]; [`Policy`] says what an identity may do in one
 //! tenant, where a token itself says so too. Neither knows routes, repositories or how an answer is worded on the wire.
 
+mod api_token;
 mod attempts;
 mod challenge;
 #[cfg(test)]
@@ -23,6 +24,8 @@ mod remembered;
 #[cfg(test)]
 mod tests;
 mod token;
+#[doc(hidden)]
+pub mod untrusted;
 mod users;
 mod watched;
 
@@ -31,6 +34,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+pub use self::api_token::{ApiToken, ApiTokens, Lasts, Listed, NewToken, State, TokenId, Wish};
 use self::attempts::Attempts;
 pub(crate) use self::attempts::network;
 pub use self::hash::{bcrypt_line, check_user_name};
@@ -68,26 +72,31 @@ pub enum Identity {
     },
     /// The holder of a verified bearer token, which may itself say what it allows.
     Token(Arc<Token>),
+    /// The holder of one of chartgate's own API tokens, which says what it allows.
+    ApiToken(Arc<ApiToken>),
 }
 
 impl Identity {
-    /// `anonymous`, `user`, `certificate` or `token`: the label for logs.
+    /// `anonymous`, `user`, `certificate`, `token` or `api_token`: the label for logs.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Anonymous => "anonymous",
             Self::User { .. } => "user",
             Self::Certificate { .. } => "certificate",
             Self::Token(_) => "token",
+            Self::ApiToken(_) => "api_token",
         }
     }
 
-    /// What rules call them: the user's name, the certificate's subject or the token's (`sub`).
+    /// What they are called: the user's name, the certificate's subject or the token's (`sub`), by which rules know them, or the
+    /// name of an API token, which rules do not know.
     pub fn name(&self) -> Option<&Arc<str>> {
         match self {
             Self::Anonymous => None,
             Self::User { name } => Some(name),
             Self::Certificate { subject } => Some(subject),
             Self::Token(token) => token.subject(),
+            Self::ApiToken(token) => Some(token.name()),
         }
     }
 
@@ -102,7 +111,7 @@ impl Identity {
     pub fn may_have_more(&self) -> bool {
         match self {
             Self::Anonymous => true,
-            Self::User { .. } | Self::Certificate { .. } => false,
+            Self::User { .. } | Self::Certificate { .. } | Self::ApiToken(_) => false,
             Self::Token(token) => !token.names_somebody(),
         }
     }
@@ -122,6 +131,7 @@ pub struct Authenticator {
     tokens: Option<Tokens>,
     attempts: Attempts,
     metrics: Option<Arc<Metrics>>,
+    api_tokens: Option<ApiTokens>,
     challenge: config::Challenge,
     /// What clients of registries need besides; absent where only `auth:` is known.
     front: Option<Front>,
@@ -145,6 +155,7 @@ impl Authenticator {
         };
         Ok(Self {
             front: Some(Front::open(config, clock)?),
+            api_tokens: ApiTokens::open(config, clients, clock)?,
             ..Self::open(&config.auth, clock, Some(outside))?
         })
     }
@@ -162,9 +173,22 @@ impl Authenticator {
             tokens: Tokens::open(&auth.jwt, clock, outside)?,
             attempts: Attempts::new(auth.attempts.0, clock.clone()),
             metrics: outside.map(|outside| Arc::clone(outside.metrics)),
+            api_tokens: None,
             challenge: auth.challenge.clone(),
             front: None,
         })
+    }
+
+    /// Goes on with what `previous`, of the configuration before, knows by now.
+    pub fn take_over(&mut self, previous: &Self) {
+        if let Some((tokens, known)) = self.api_tokens.as_mut().zip(previous.api_tokens.as_ref()) {
+            tokens.take_over(known);
+        }
+    }
+
+    /// The API tokens; `None` where the configuration has none.
+    pub fn api_tokens(&self) -> Option<&ApiTokens> {
+        self.api_tokens.as_ref()
     }
 
     /// The value of `WWW-Authenticate` in a 401 about `action` in the tenant at `path` (empty for the root).
@@ -221,6 +245,9 @@ impl Authenticator {
 
     /// Whether anybody has credentials that could stand in a header.
     fn reads_credentials(&self) -> bool {
-        self.plain.is_some() || self.users.is_some() || self.tokens.is_some()
+        self.plain.is_some()
+            || self.users.is_some()
+            || self.tokens.is_some()
+            || self.api_tokens.is_some()
     }
 }

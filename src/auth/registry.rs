@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::fault::NoGuess;
 use super::header::Credentials;
-use super::issue::{self, Issued, Issuer, Session};
+use super::issue::{self, Holder, Issued, Issuer, Session};
 use super::logins::{Caller, Surface};
 use super::realm::{Place, Realm};
 use super::{Authenticator, Identity, Token};
@@ -219,17 +219,20 @@ impl Authenticator {
             let Place { service, .. } = front.realm.place(request);
             let may_try = || self.may_try(caller);
             if let Some(session) = issuer.verify(&text, &service, &may_try).await {
-                let session = match session {
-                    Ok(session) => self.check_holder(issuer, &session).await.map(|()| session),
+                let shown = match session {
+                    Ok(session) => self
+                        .holder_of(issuer, &session)
+                        .await
+                        .map(|holder| (holder, session)),
                     Err(error) => Err(error),
                 };
-                let session = session.inspect_err(|error| {
+                let (holder, session) = shown.inspect_err(|error| {
                     self.count_forged(caller, error);
                     self.failed(caller, NoGuess::reason(error));
                 })?;
-                let identity = match session.identity() {
+                let identity = match holder {
                     Identity::Anonymous => nobody(request),
-                    known => known.clone(),
+                    known => known,
                 };
                 return Ok((identity, Grants(Some(session))));
             }
@@ -239,9 +242,26 @@ impl Authenticator {
         Ok((identity, Grants(None)))
     }
 
+    /// Who holds a token of ours, if he still counts: a user with the same password, an API token that is still there.
+    async fn holder_of(&self, issuer: &Issuer, session: &Session) -> Result<Identity> {
+        match (session.holder(), &self.api_tokens) {
+            (Holder::Known(known), _) => {
+                self.check_holder(issuer, session, known).await?;
+                Ok(known.clone())
+            }
+            (Holder::ApiToken(id), Some(tokens)) => tokens.by_id(id).await.map(Identity::ApiToken),
+            (Holder::ApiToken(_), None) => Err(issue::ended("API tokens do not count any more")),
+        }
+    }
+
     /// Whether the user is still one, with the same password.
-    async fn check_holder(&self, issuer: &Issuer, session: &Session) -> Result<()> {
-        let Identity::User { name } = session.identity() else {
+    async fn check_holder(
+        &self,
+        issuer: &Issuer,
+        session: &Session,
+        holder: &Identity,
+    ) -> Result<()> {
+        let Identity::User { name } = holder else {
             return Ok(());
         };
         let known = self.fingerprints(name).await;

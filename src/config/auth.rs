@@ -11,7 +11,7 @@ use super::resolve::required;
 use super::section::{Context, Section, Value};
 use super::{
     Attempts, Auth, Callers, Challenge, Jwks, Jwt, JwtKeys, Secret, Server, Subject, Tenant,
-    TokenServer, units, upstreams,
+    TokenServer, api_tokens, units, upstreams,
 };
 use crate::names::{TenantPath, TenantPattern};
 
@@ -79,6 +79,9 @@ pub(super) fn read(value: Option<Value<'_>>) -> Auth {
         ),
     }
     });
+    auth.api_tokens = section
+        .take("api_tokens")
+        .and_then(|value| api_tokens::read(&value));
     section.finish();
     auth
 }

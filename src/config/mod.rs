@@ -3,6 +3,8 @@
 //! [`load`] reads YAML into a tree with lines (`tree.rs`), expands `${NAME}` and `x_file` secrets, and resolves it
 //! (`resolve.rs`) into the types here, or into *all* mistakes at once. Components get their own section, not the whole.
 
+mod action;
+mod api_tokens;
 mod audit;
 mod auth;
 mod bucket_url;
@@ -22,6 +24,7 @@ mod registries;
 mod registry_server;
 mod resolve;
 mod sample;
+mod secret;
 mod section;
 mod server;
 mod store;
@@ -39,6 +42,8 @@ use std::time::Duration;
 
 use url::Url;
 
+pub use self::action::Action;
+pub use self::api_tokens::ApiTokens;
 pub use self::callers::{Callers, Meant};
 pub use self::jwt::{Jwks, Jwt, JwtKeys};
 pub use self::leaves::{Leaf, leaves};
@@ -50,6 +55,7 @@ pub use self::oci::{
     HostedRegistry, Oci, OciAuth, RegistryMember, RegistryServer, TokenServer, VirtualHost,
 };
 pub use self::sample::quick_start_files;
+pub use self::secret::Secret;
 pub use self::store::{Azblob, Cos, Etcd, Gcs, ObjectStore, Oss, Place, S3, Service, Store, Swift};
 use crate::names::{TenantPath, TenantPattern};
 
@@ -486,19 +492,6 @@ impl fmt::Display for Subject {
     }
 }
 
-/// What somebody may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Action {
-    /// Read indexes, archives and provenance files.
-    Pull,
-    /// Upload.
-    Push,
-    /// Delete.
-    Delete,
-    /// All of it, and administration.
-    Admin,
-}
-
 /// `auth:`
 #[derive(Clone, Debug, Default)]
 pub struct Auth {
@@ -516,6 +509,8 @@ pub struct Auth {
     pub token: TokenServer,
     /// How many wrong passwords are taken before pauses begin (`attempts`).
     pub attempts: Attempts,
+    /// The tokens that operators make for people and programs (`api_tokens`); `None`: there are none.
+    pub api_tokens: Option<ApiTokens>,
 }
 
 /// `auth.attempts:`, how many wrong passwords for one user may come from one address before each further one costs a pause; one is
@@ -551,27 +546,5 @@ impl Default for Challenge {
         Self::Basic {
             realm: "chartgate".into(),
         }
-    }
-}
-
-/// A value that is never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Arc<str>);
-
-impl Secret {
-    /// Wraps a secret.
-    pub fn new(text: impl Into<Arc<str>>) -> Self {
-        Self(text.into())
-    }
-
-    /// The secret itself, for the one place that sends it.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::action::ACTIONS;
 use super::limits;
 use super::mistakes::{listed, nearest};
 use super::registries::{blob_size, manifest_size};
@@ -277,13 +278,6 @@ fn index(value: &Value<'_>) -> Index {
     section.finish();
     index
 }
-
-const ACTIONS: [(&str, Action); 4] = [
-    ("pull", Action::Pull),
-    ("push", Action::Push),
-    ("delete", Action::Delete),
-    ("admin", Action::Admin),
-];
 
 fn access(value: &Value<'_>) -> Access {
     let Some(mut section) = value.section() else {

@@ -134,7 +134,8 @@ impl Gateway {
     /// Docker, podman and crane never send credentials to a host whose `/v2/` answered 200 without any.
     pub fn is_open(&self, host: Option<&str>) -> bool {
         let alike = |tenant: &Arc<Tenant>| tenant.policy().treats_all_alike(Action::Pull);
-        let no_tokens = self.config.auth.jwt.is_empty();
+        let auth = &self.config.auth;
+        let no_tokens = auth.jwt.is_empty() && auth.api_tokens.is_none();
         match self.addresses.place("", host) {
             Ok(Some(place)) => {
                 let exact = self.tenants.get(place.tenant.as_str());

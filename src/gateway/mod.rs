@@ -120,8 +120,11 @@ impl Gateway {
         previous: Option<&Self>,
         progress: &Progress,
     ) -> Result<Arc<Self>> {
-        let authenticator =
+        let mut authenticator =
             Authenticator::build(&config, &shared.clock, &shared.clients, &shared.metrics)?;
+        if let Some(previous) = previous {
+            authenticator.take_over(&previous.authenticator);
+        }
         let mut upstreams = BTreeMap::new();
         for (name, upstream) in &config.upstreams {
             if matches!(upstream.source, config::Source::Oci(_)) {
@@ -305,10 +308,6 @@ impl Gateway {
     }
 
     /// The decision of the gate: whose rules and limits counted, the pattern, where `path` fits one, and where bytes count.
-    #[expect(
-        clippy::type_complexity,
-        reason = "a pattern and the name that fits it go together"
-    )]
     async fn pass(
         &self,
         path: &str,

@@ -54,6 +54,7 @@ pub struct Metrics {
     limit_refusals: IntCounterVec,
     limit_keys: IntGaugeVec,
     shared_limits: IntCounterVec,
+    turned_away: IntCounterVec,
     audit_lines: IntCounterVec,
     logins_failed: IntCounterVec,
     museum_charts: IntGaugeVec,
@@ -205,6 +206,11 @@ impl Metrics {
                 "chartgate_shared_limit_requests_total",
                 "Requests to tenants whose limits replicas share: `ahead` passed far below them, `asked` asked redis, `alone` were decided without it",
                 &["result"],
+            ),
+            turned_away: counter(
+                "chartgate_connections_turned_away_total",
+                "Connections that were refused or cut, and request bodies that were given up, by reason",
+                &["reason"],
             ),
             audit_lines: counter(
                 "chartgate_audit_lines_total",
@@ -360,6 +366,11 @@ impl Metrics {
     /// Counts how a request was decided whose limits replicas share: `ahead`, `asked` or `alone`.
     pub fn shared_limit(&self, result: &str) {
         self.shared_limits.with_label_values(&[result]).inc();
+    }
+
+    /// Counts a connection that was refused or cut, or a request body that was given up, for this reason.
+    pub fn turned_away(&self, reason: &str) {
+        self.turned_away.with_label_values(&[reason]).inc();
     }
 
     /// Counts lines of the audit log that were `written`, or `lost` because it could not be written in time.

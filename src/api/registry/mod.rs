@@ -23,7 +23,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use self::respond::{AboutExt as _, Failure};
-use self::route::{Call, RegistryRoute, RegistryRoutes};
+pub(super) use self::route::RegistryRoutes;
+use self::route::{Call, RegistryRoute};
 use super::deed::{Deed, refused_path};
 use super::error::{Dialect, render};
 use super::{log_failure, token};

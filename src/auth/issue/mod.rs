@@ -59,8 +59,17 @@ pub(super) struct Issuer {
 #[derive(Debug)]
 pub(super) struct Session {
     claims: Claims,
-    identity: Identity,
+    holder: Holder,
     key: String,
+}
+
+/// Whom a token was given to.
+#[derive(Debug)]
+pub(super) enum Holder {
+    /// Somebody.
+    Known(Identity),
+    /// Whoever has the API token of this id. Only who knows all API tokens can say what it allows, and whether it still counts.
+    ApiToken(String),
 }
 
 impl Issuer {
@@ -97,6 +106,7 @@ impl Issuer {
             Identity::Anonymous => (Kind::Anonymous, ""),
             Identity::User { name } => (Kind::User, &**name),
             Identity::Certificate { subject } => (Kind::Certificate, &**subject),
+            Identity::ApiToken(token) => (Kind::ApiToken, token.id().as_str()),
             Identity::Token(_) => {
                 return Err(Error::new(
                     ErrorKind::Unsupported,
@@ -230,25 +240,26 @@ impl std::fmt::Debug for Issuer {
 impl Session {
     fn read(key: &PublicKey, text: &str) -> Result<Self, &'static str> {
         let claims: Claims = key.verify(text)?;
-        let identity = match claims.kind {
-            Kind::Anonymous => Identity::Anonymous,
-            Kind::User => Identity::User {
+        let holder = match claims.kind {
+            Kind::Anonymous => Holder::Known(Identity::Anonymous),
+            Kind::User => Holder::Known(Identity::User {
                 name: claims.sub.as_str().into(),
-            },
-            Kind::Certificate => Identity::Certificate {
+            }),
+            Kind::Certificate => Holder::Known(Identity::Certificate {
                 subject: claims.sub.as_str().into(),
-            },
+            }),
+            Kind::ApiToken => Holder::ApiToken(claims.sub.clone()),
         };
         Ok(Self {
             claims,
-            identity,
+            holder,
             key: key.id().to_owned(),
         })
     }
 
     /// Whom the token was given to.
-    pub(super) fn identity(&self) -> &Identity {
-        &self.identity
+    pub(super) fn holder(&self) -> &Holder {
+        &self.holder
     }
 
     /// Whether it was asked for `action` on the repository that the client calls `name`.

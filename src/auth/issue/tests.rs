@@ -62,7 +62,10 @@ impl World {
     async fn holder_at(&self, token: &str, host: &str) -> Result<Identity, Option<String>> {
         match self.issuer.verify(token, host, &|| Ok(())).await {
             None => Err(None),
-            Some(Ok(session)) => Ok(session.identity().clone()),
+            Some(Ok(session)) => match session.holder() {
+                Holder::Known(identity) => Ok(identity.clone()),
+                Holder::ApiToken(id) => panic!("nobody has `{id}`"),
+            },
             Some(Err(error)) => {
                 assert_eq!(error.kind(), ErrorKind::Unauthenticated);
                 assert!(!error.chain().contains(token), "{error}");

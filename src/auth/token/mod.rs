@@ -48,6 +48,16 @@ pub(super) fn namespace(path: &str) -> &str {
     if path.is_empty() { "repo" } else { path }
 }
 
+/// For [`super::untrusted`].
+pub(super) fn algorithm_of(token: &str) -> Option<String> {
+    Head::read(token).map(|head| format!("{:?}", head.algorithm))
+}
+
+/// For [`super::untrusted`].
+pub(super) fn count_keys(set: &[u8]) -> Result<usize, String> {
+    jwks::count_keys(set)
+}
+
 /// Everybody whose tokens count.
 pub(super) struct Tokens {
     issuers: Vec<Issuer>,
