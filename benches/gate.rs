@@ -8,12 +8,14 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use chartgate::audit::Audit;
+use chartgate::auth::About;
 use chartgate::base64;
 use chartgate::cache::Cache;
 use chartgate::clock::Clock;
 use chartgate::config::{self, Action};
-use chartgate::gateway::{Gateway, Shared};
+use chartgate::gateway::{Ask, Gateway, Shared};
 use chartgate::http::{HeaderMap, HeaderValue, Method, Request, header};
+use chartgate::limit::Demand;
 use chartgate::metrics::Metrics;
 use chartgate::net::Clients;
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -41,6 +43,13 @@ tenants:
         - {subjects: ['group:dev'], actions: push}
         - {subjects: ['claim:repository=acme/*'], actions: pull}
         - {subjects: ['user:ci'], actions: [pull, push]}
+  named:
+    hosted: true
+    access:
+      rules:
+        - {subjects: ['user:alice', 'group:ops'], actions: [pull, push, delete], names: ['infra-*']}
+        - {subjects: ['user:ci', 'claim:repository=acme/*'], actions: pull, names: ['lib-*', 'base']}
+        - {subjects: ['user:ci', 'claim:repository=acme/*'], actions: [pull, push], names: ['app', 'team-*']}
 ";
 
 /// `secret`, at a cost that nobody could afford to compute with every request: a quarter of a second.
@@ -130,13 +139,33 @@ fn gate(c: &mut Criterion) {
             "acme",
             Some(basic("ci", "secret")),
         ),
+        (
+            "token seen before, rules limited to names",
+            "named",
+            Some(format!("Bearer {token}")),
+        ),
+        (
+            "bcrypt user seen before, rules limited to names",
+            "named",
+            Some(basic("ci", "secret")),
+        ),
     ] {
         let request = request(authorization.as_deref());
         let address = request.peer.map(|peer| peer.ip());
+        let about = match tenant {
+            "named" => About::Name("team-app"),
+            _ => About::Tenant,
+        };
         let pass = async || {
             let identity = gateway.authenticate(&request).await.expect("known");
-            let admitted = gateway.admit(tenant, &identity, Action::Pull, address);
-            admitted.await.expect("allowed")
+            let ask = Ask {
+                identity: &identity,
+                address,
+                action: Action::Pull,
+                about,
+                demand: Demand::Request,
+            };
+            gateway.admit(tenant, &ask).await.expect("allowed")
         };
         runtime.block_on(pass());
         group.bench_function(name, |bencher| {
