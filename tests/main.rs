@@ -18,10 +18,10 @@ mod configs;
 mod conformance;
 /// kill -9 at random moments during uploads and fills.
 mod crash;
-/// Buckets as upstreams: a real MinIO with real helm, and faults, through the whole program.
-mod gateway_buckets;
 /// The fuzz targets for a bounded number of inputs.
 mod fuzzing;
+/// Buckets as upstreams: a real MinIO with real helm, and faults, through the whole program.
+mod gateway_buckets;
 /// Upstreams that fail in every way, seen from the gateway's clients and its operator.
 mod gateway_faults;
 /// Hosted registries: one behaviour suite for folders and buckets, replicas, and reading through the cache.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use proptest::sample::{Index, subsequence};
 
-use super::{Identity, Policy};
+use super::{About, Identity, Policy};
 use crate::config::{Access, Action, Rule, Subject};
 
 /// Somebody: as `--as` names him, his name, the groups and the claim that his token has.
@@ -112,6 +112,7 @@ proptest! {
                 .map(|(subjects, actions)| Rule {
                     subjects: subjects.iter().map(|text| subject(text)).collect(),
                     actions: actions.clone(),
+                    names: Vec::new(),
                 })
                 .collect(),
         };
@@ -130,9 +131,9 @@ proptest! {
                     includes(actions, action) && subjects.iter().any(|one| means(one, who))
                 });
                 let expected = includes(&anonymous, action) || by_rule;
-                let allowed = policy.allows(&identity, path, action);
+                let allowed = policy.allows(&identity, path, action, About::Tenant);
                 prop_assert_eq!(allowed, expected, "{} {:?}", who.0, action);
-                let refused = policy.authorize(&identity, path, action).err();
+                let refused = policy.authorize(&identity, path, action, About::Tenant).err();
                 let kind = refused.map(|error| error.kind());
                 let stranger = who.0 == "anonymous";
                 prop_assert_eq!(kind, match (expected, stranger) {

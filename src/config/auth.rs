@@ -124,7 +124,7 @@ fn jwt(value: &Value<'_>) -> Option<Jwt> {
             "public_key_file",
             "`jwks_url` says already where the keys are",
         );
-        jwks(&mut section).map(JwtKeys::Url)
+        jwks(&mut section).map(|jwks| JwtKeys::Url(Box::new(jwks)))
     } else {
         for key in ["jwks_max_stale", "timeout", "proxy", "tls", "allow_private"] {
             section.refuse(key, "only `jwks_url` is fetched");

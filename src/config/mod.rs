@@ -7,6 +7,7 @@ mod audit;
 mod auth;
 mod bucket_url;
 mod buckets;
+mod budget;
 mod expand;
 mod leaves;
 mod limits;
@@ -325,6 +326,17 @@ pub struct Client {
     pub allow_private: bool,
     /// See [`Upstream::timeout`].
     pub timeout: Duration,
+    /// How much it is asked.
+    pub budget: Budget,
+}
+
+/// `upstreams.<name>.budget:`, of one replica.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Budget {
+    /// So many requests in any period of this length (`requests`). Default `None`: any.
+    pub requests: Option<(u32, Duration)>,
+    /// So many requests at a time, each until the last byte of its answer (`connections`). Default `None`: any.
+    pub connections: Option<u32>,
 }
 
 /// `upstreams.<name>.auth:`
@@ -436,6 +448,8 @@ pub struct Rule {
     pub subjects: Vec<Subject>,
     /// What they may do.
     pub actions: Vec<Action>,
+    /// To which charts and repositories: patterns of names within the tenant ([`crate::names::globs`]); none: to all.
+    pub names: Vec<String>,
 }
 
 /// Whom a rule is about.
@@ -524,7 +538,7 @@ pub enum JwtKeys {
     /// `public_key_file`: PEM public key or certificate (RSA, P-256, P-384 or Ed25519). Read again when it changes.
     File(PathBuf),
     /// `jwks_url`: a set of keys (RFC 7517) that is fetched.
-    Url(Jwks),
+    Url(Box<Jwks>),
 }
 
 /// A set of keys on a server.

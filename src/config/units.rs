@@ -112,6 +112,23 @@ fn period(unit: &str) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
+/// `100/6h`, `5000/h`, `10/1m30s`: a number of something and the period that it is for.
+pub(super) fn per_period(text: &str) -> Result<(u32, Duration), String> {
+    let hint = || "write a number and its period, such as `100/6h`, `5000/h` or `10/s`".to_owned();
+    let (count, period) = text.split_once('/').ok_or_else(hint)?;
+    let count: u32 = count.trim().parse().map_err(|_| hint())?;
+    let period = period.trim();
+    let period = match period.starts_with(|c: char| c.is_ascii_digit()) {
+        true => duration(period),
+        false => duration(&format!("1{period}")),
+    };
+    let period = period.map_err(|_| hint())?;
+    if count == 0 || period < Duration::from_secs(1) {
+        return Err(hint());
+    }
+    Ok((count, period))
+}
+
 /// `50%` as 0.5.
 pub(super) fn share(text: &str) -> Result<f64, String> {
     text.strip_suffix('%')
@@ -250,6 +267,12 @@ mod tests {
         assert_eq!(rate("10/h"), Ok((10, Duration::from_hours(1))));
         for bad in ["100", "0/s", "1.5/s", "-1/s", "1/week", "/s"] {
             assert!(rate(bad).is_err(), "{bad}");
+        }
+        assert_eq!(per_period("100/6h"), Ok((100, Duration::from_hours(6))));
+        assert_eq!(per_period("5000/h"), Ok((5000, Duration::from_hours(1))));
+        assert_eq!(per_period("10 / 1m30s"), Ok((10, Duration::from_secs(90))));
+        for bad in ["100", "0/h", "-1/h", "1/", "1/week", "1/500ms", "1/0"] {
+            assert!(per_period(bad).is_err(), "{bad}");
         }
         assert_eq!(share("50%"), Ok(0.5));
         assert_eq!(share("100%"), Ok(1.0));

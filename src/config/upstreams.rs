@@ -7,7 +7,9 @@ use std::time::Duration;
 use url::Url;
 
 use super::section::{Section, Value};
-use super::{Client, OnDigestMismatch, Source, Upstream, UpstreamAuth, buckets, registries, units};
+use super::{
+    Client, OnDigestMismatch, Source, Upstream, UpstreamAuth, buckets, budget, registries, units,
+};
 use crate::oci::RepoName;
 
 /// The kinds of the contract.
@@ -90,6 +92,16 @@ fn upstream(name: &Arc<str>, value: &Value<'_>) -> (Option<bool>, Option<Upstrea
             }
         }
         _ => client(&mut section),
+    };
+    let client = match kind {
+        Some(Type::Dir | Type::S3) => {
+            section.refuse("budget", "belongs to upstreams of type `helm` and `oci`");
+            client
+        }
+        _ => Client {
+            budget: budget::read(&mut section),
+            ..client
+        },
     };
     let upstream = match kind {
         Some(Type::Oci) => registry(name, &mut section, url.as_ref(), client),

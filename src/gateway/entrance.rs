@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::locate::{Located, Place};
 use super::{Gateway, Tenant};
-use crate::auth::Identity;
+use crate::auth::{About, Identity};
 use crate::config::Action;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limit::{Demand, Meter};
@@ -66,10 +66,13 @@ impl Gateway {
         path: &str,
         identity: &Identity,
         action: Action,
+        about: About<'_>,
         address: Option<IpAddr>,
         demand: Demand,
     ) -> Result<(Arc<Tenant>, Meter)> {
-        let (rights, pattern, meter) = self.pass(path, identity, action, address, demand).await?;
+        let (rights, pattern, meter) = self
+            .pass(path, identity, action, about, address, demand)
+            .await?;
         let tenant = match pattern {
             Some((pattern, name)) => self.registries.instance(pattern, &name, &self.shared),
             None => rights.clone(),
@@ -77,20 +80,32 @@ impl Gateway {
         Ok((tenant, meter))
     }
 
-    /// Whether the rules of the tenant at `path` let `identity` do `action`. Takes nothing off its rate.
-    pub fn permits(&self, path: &str, identity: &Identity, action: Action) -> bool {
+    /// Whether the rules of the tenant at `path` let `identity` do `action` to what `about` says. Takes nothing off its rate.
+    pub fn permits(
+        &self,
+        path: &str,
+        identity: &Identity,
+        action: Action,
+        about: About<'_>,
+    ) -> bool {
         let found = match self.tenants.get(path) {
             Some(tenant) => Some(tenant),
             None => self.patterns.find(path).map(|(pattern, _)| &pattern.blank),
         };
-        found.is_some_and(|tenant| tenant.policy().allows(identity, path, action))
+        found.is_some_and(|tenant| tenant.policy().allows(identity, path, action, about))
     }
 
-    /// Whether there is a tenant with a registry in which `identity` may do `action`.
-    pub fn permits_somewhere(&self, identity: &Identity, action: Action) -> bool {
+    /// Whether there is a tenant with a registry in which `identity` may do `action` to a repository called `name`, there or at
+    /// one of its upstreams.
+    pub fn permits_somewhere(&self, identity: &Identity, action: Action, name: &str) -> bool {
         self.with_registries().any(|tenant| {
             let path = tenant.path().as_str();
-            tenant.policy().allows(identity, path, action)
+            let allows = |about| tenant.policy().allows(identity, path, action, about);
+            let members = tenant.registry().into_iter().flat_map(|one| one.members());
+            allows(About::Name(name))
+                || members
+                    .into_iter()
+                    .any(|(upstream, _)| allows(About::Member { upstream, name }))
         })
     }
 
@@ -107,7 +122,7 @@ impl Gateway {
                 if !known.contains(&path)
                     && let Some((pattern, path)) = self.patterns.find(path.as_str())
                     && pattern.blank.registry().is_some()
-                    && self.permits(path.as_str(), identity, Action::Pull)
+                    && self.permits(path.as_str(), identity, Action::Pull, About::Tenant)
                 {
                     all.push(self.registries.instance(pattern, &path, &self.shared));
                 }
@@ -115,7 +130,10 @@ impl Gateway {
         }
         all.retain(|tenant| {
             let path = tenant.path().as_str();
-            tenant.registry().is_some() && tenant.policy().allows(identity, path, Action::Pull)
+            tenant.registry().is_some()
+                && tenant
+                    .policy()
+                    .allows(identity, path, Action::Pull, About::Tenant)
         });
         all.sort_by(|a, b| a.path().cmp(b.path()));
         Ok(all)

@@ -34,7 +34,7 @@ use self::registries::Registries;
 pub use self::registries::{HostedRegistryPart, TenantRegistry};
 pub use self::tenant::{HostedPart, Tenant};
 use crate::audit::Audit;
-use crate::auth::{Authenticator, Identity};
+use crate::auth::{About, Authenticator, Identity};
 use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::config::{self, Action, Config};
@@ -274,7 +274,7 @@ impl Gateway {
         self.authenticator.challenge(path, action)
     }
 
-    /// The gate: the tenant at `path`, if `identity` may do `action` there and is within its limits, and where the bytes that pass
+    /// The gate: the tenant at `path`, if `identity` may do `action` there to what `about` says and is within its limits, and where the bytes that pass
     /// count against them.
     ///
     /// A tenant in which the identity may do nothing at all looks like one that does not exist. A tenant of a pattern is looked
@@ -284,10 +284,13 @@ impl Gateway {
         path: &str,
         identity: &Identity,
         action: Action,
+        about: About<'_>,
         address: Option<IpAddr>,
         demand: Demand,
     ) -> Result<(Arc<Tenant>, Meter)> {
-        let (rights, pattern, meter) = self.pass(path, identity, action, address, demand).await?;
+        let (rights, pattern, meter) = self
+            .pass(path, identity, action, about, address, demand)
+            .await?;
         let tenant = match pattern {
             Some((pattern, name)) => self.instance(pattern, &name, action).await?,
             None => rights.clone(),
@@ -306,6 +309,7 @@ impl Gateway {
         path: &str,
         identity: &Identity,
         action: Action,
+        about: About<'_>,
         address: Option<IpAddr>,
         demand: Demand,
     ) -> Result<(&Arc<Tenant>, Option<(&Arc<Pattern>, TenantPath)>, Meter)> {
@@ -319,7 +323,9 @@ impl Gateway {
             return Err(self.absent(path, identity));
         };
         let name = pattern.as_ref().map_or(rights.path(), |(_, name)| name);
-        rights.policy().authorize(identity, name.as_str(), action)?;
+        rights
+            .policy()
+            .authorize(identity, name.as_str(), action, about)?;
         let key = Key {
             address,
             identity,
@@ -335,7 +341,7 @@ impl Gateway {
     pub fn admit_visitor(&self, identity: &Identity, action: Action) -> Result<()> {
         let blanks = self.patterns.iter().map(|pattern| &pattern.blank);
         match self.tenants.values().chain(blanks).next() {
-            Some(tenant) => tenant.policy().authorize(identity, "", action),
+            Some(tenant) => tenant.policy().authorize(identity, "", action, About::Tenant),
             None => Err(self.absent("", identity)),
         }
     }
@@ -367,11 +373,7 @@ impl Gateway {
             .values()
             .for_each(|upstream| upstream.observe());
         for upstream in self.registries.upstreams() {
-            if let Some(allowance) = upstream.upstream().allowance() {
-                let (remaining, limit) = (allowance.remaining, allowance.limit);
-                let metrics = &self.shared.metrics;
-                metrics.upstream_allowance(upstream.name(), remaining, limit);
-            }
+            upstream.upstream().budget().observe();
         }
         let blanks = self.patterns.iter().map(|pattern| &pattern.blank);
         let limited = self.tenants.values().chain(blanks);
@@ -410,7 +412,7 @@ impl Gateway {
         let is_closed = |tenant: &Arc<Tenant>| {
             !tenant
                 .policy()
-                .allows(&Identity::Anonymous, path, Action::Pull)
+                .allows(&Identity::Anonymous, path, Action::Pull, About::Tenant)
         };
         identity.may_have_more() && self.tenants.values().chain(blanks).any(is_closed)
     }

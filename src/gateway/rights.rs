@@ -1,7 +1,7 @@
 //! Which rule decides about somebody, for operators: asked of the configuration, without anything running.
 
 use super::pattern::precedence;
-use crate::auth::{Granted, Identity, Policy};
+use crate::auth::{About, Granted, Identity, Policy};
 use crate::config::{self, Action, Config};
 use crate::error::{Error, Result};
 use crate::names::TenantPath;
@@ -23,7 +23,12 @@ pub fn explain(
             "`{place:.200}` is in no tenant that is configured"
         )));
     };
-    let decision = Policy::new(&tenant.access, &config.auth.groups)?.decide(identity, path, action);
+    let decision = Policy::new(&tenant.access, &config.auth.groups)?.decide(
+        identity,
+        path,
+        action,
+        About::Tenant,
+    );
     let (verb, rules) = (verb(action), &tenant.access.rules);
     let where_ = format!("{verb} in tenant `/{path}`");
     Ok(match decision.by {

@@ -8,7 +8,7 @@ use super::holdings::Held;
 use super::pattern::Pattern;
 use super::registries::TenantRegistry;
 use super::{Shared, Upstreams};
-use crate::auth::{Identity, Policy};
+use crate::auth::{About, Identity, Policy, Sight};
 use crate::config::{self, Action, Config};
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::{Selection, ServerInfo, Style, charts_url};
@@ -242,6 +242,11 @@ impl Tenant {
         &self.rights.policy
     }
 
+    /// To what in it `identity` may do `action`.
+    pub fn sight(&self, identity: &Identity, action: Action) -> Sight {
+        self.policy().sight(identity, self.path.as_str(), action)
+    }
+
     /// The part that takes uploads. Errors: this tenant hosts nothing.
     pub fn hosted(&self) -> Result<&HostedPart> {
         self.hosted.as_ref().ok_or_else(|| {
@@ -274,7 +279,11 @@ impl Tenant {
     pub(super) fn is_known_to(&self, identity: &Identity, path: &str) -> bool {
         [Action::Pull, Action::Push, Action::Delete, Action::Admin]
             .into_iter()
-            .any(|action| self.rights.policy.allows(identity, path, action))
+            .any(|action| {
+                self.rights
+                    .policy
+                    .allows(identity, path, action, About::Tenant)
+            })
     }
 
     /// What its gauges say now; `None` before there is an index.

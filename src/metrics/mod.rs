@@ -42,6 +42,11 @@ pub struct Metrics {
     upstream_up: IntGaugeVec,
     upstream_allowance: IntGaugeVec,
     upstream_allowance_limit: IntGaugeVec,
+    upstream_budget: IntGaugeVec,
+    upstream_budget_limit: IntGaugeVec,
+    upstream_held_back: IntCounterVec,
+    upstream_places: IntGaugeVec,
+    upstream_waits: IntCounterVec,
     index_versions: IntGaugeVec,
     index_dropped: IntGaugeVec,
     digest_mismatch: IntCounterVec,
@@ -139,6 +144,31 @@ impl Metrics {
                 "chartgate_upstream_allowance_limit",
                 "Requests that the upstream allows per window, as it last said",
                 &["upstream"],
+            ),
+            upstream_budget: gauge(
+                "chartgate_upstream_budget_remaining",
+                "Requests that the upstream may still be sent in the window of its budget",
+                &["upstream"],
+            ),
+            upstream_budget_limit: gauge(
+                "chartgate_upstream_budget_limit",
+                "Requests that the upstream may be sent per window of its budget",
+                &["upstream"],
+            ),
+            upstream_held_back: counter(
+                "chartgate_upstream_held_back_total",
+                "Requests that an upstream was not sent to keep its budget or its own limit, by who wanted them",
+                &["upstream", "for"],
+            ),
+            upstream_places: gauge(
+                "chartgate_upstream_connections",
+                "Requests under way to an upstream whose number is limited, and those that wait for their turn",
+                &["upstream", "state"],
+            ),
+            upstream_waits: counter(
+                "chartgate_upstream_waits_total",
+                "Requests that had to wait because as many were under way to the upstream as may be, by how that ended",
+                &["upstream", "result"],
             ),
             index_versions: gauge(
                 "chartgate_index_versions",
@@ -256,6 +286,39 @@ impl Metrics {
                 .with_label_values(&[upstream])
                 .set(count(limit));
         }
+    }
+
+    /// Sets how much is left of the budget for an upstream.
+    pub fn upstream_budget(&self, upstream: &str, remaining: u64, limit: u64) {
+        let set = |gauge: &IntGaugeVec, number: u64| {
+            let number = i64::try_from(number).unwrap_or(i64::MAX);
+            gauge.with_label_values(&[upstream]).set(number);
+        };
+        set(&self.upstream_budget, remaining);
+        set(&self.upstream_budget_limit, limit);
+    }
+
+    /// Counts a request that an upstream was not sent, wanted for a `client` or for work in the `background`.
+    pub fn upstream_held_back(&self, upstream: &str, wanted_for: &str) {
+        self.upstream_held_back
+            .with_label_values(&[upstream, wanted_for])
+            .inc();
+    }
+
+    /// Sets how many requests are under way to an upstream, and how many wait for their turn.
+    pub fn upstream_places(&self, upstream: &str, in_use: usize, waiting: usize) {
+        for (state, number) in [("in_use", in_use), ("waiting", waiting)] {
+            self.upstream_places
+                .with_label_values(&[upstream, state])
+                .set(i64::try_from(number).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Counts a request that had to wait for its turn and was `served` or `given_up`.
+    pub fn upstream_wait(&self, upstream: &str, result: &str) {
+        self.upstream_waits
+            .with_label_values(&[upstream, result])
+            .inc();
     }
 
     /// Sets how many entries of an upstream were dropped for one reason.

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 use url::Url;
 
+use super::budget::{Budget, Cost, Place};
 use super::clients::{Clients, Identity};
 use super::credentials::{anonymous, userinfo};
 use super::fault::{self, Failure};
@@ -37,6 +38,7 @@ pub struct Client {
     at_home: Arc<reqwest::Client>,
     /// To all others: without the client certificate.
     abroad: Arc<reqwest::Client>,
+    budget: Arc<Budget>,
     metrics: Arc<Metrics>,
     clock: Clock,
 }
@@ -50,6 +52,8 @@ pub struct GetOptions {
     pub retry: bool,
     /// How many redirects are followed. Helm follows 10.
     pub max_redirects: usize,
+    /// What it costs of the upstream's budget.
+    pub cost: Cost,
 }
 
 /// What is sent, on every hop.
@@ -60,6 +64,16 @@ pub(super) struct Outgoing<'a> {
     /// In place of the upstream's own credentials.
     pub(super) authorization: Option<&'a HeaderValue>,
     pub(super) body: Option<&'a Bytes>,
+    pub(super) cost: Cost,
+}
+
+/// The head of an answer.
+pub(super) struct Arrived {
+    pub(super) response: reqwest::Response,
+    /// Where it came from.
+    pub(super) url: Url,
+    /// To be kept while its body is read.
+    pub(super) place: Option<Place>,
 }
 
 impl Default for GetOptions {
@@ -68,6 +82,7 @@ impl Default for GetOptions {
             headers: HeaderMap::new(),
             retry: true,
             max_redirects: 10,
+            cost: Cost::Counted,
         }
     }
 }
@@ -96,6 +111,13 @@ impl Client {
             at_home: clients.client(config, identity.as_ref()).map_err(named)?,
             abroad: clients.client(config, None).map_err(named)?,
             auth: config.auth.clone().or_else(|| userinfo(origin)),
+            budget: clients.budget(
+                &upstream,
+                &origin.origin(),
+                config.budget,
+                Arc::clone(&metrics),
+                clock.clone(),
+            ),
             origin: origin.origin(),
             allow_private: config.allow_private,
             timeout: config.timeout,
@@ -109,9 +131,9 @@ impl Client {
 
     /// GETs `url`, following redirects, and returns once the head of a successful answer (200, 206, 304) is there.
     ///
-    /// Errors name the upstream: `NotFound` for 404 and 410, `UpstreamUnauthorized` for 401, else `UpstreamUnavailable`, with
-    /// `retry_after` where the server said so. No progress for the upstream's `timeout`
-    /// is an error. Dropping the future or the reply closes the transfer.
+    /// Errors name the upstream: `NotFound` for 404 and 410, `UpstreamUnauthorized` for 401, `RateLimited` for 429 and over the
+    /// [`Budget`], else `UpstreamUnavailable`, with `retry_after` where the server said so. No progress for the upstream's
+    /// `timeout` is an error. Dropping the future or the reply closes the transfer.
     pub async fn get(&self, url: &Url, options: GetOptions) -> Result<Reply> {
         self.persist(options.retry, || self.follow(url, &options))
             .await
@@ -162,10 +184,11 @@ impl Client {
             headers: &options.headers,
             authorization: None,
             body: None,
+            cost: options.cost,
         };
         let hops = options.max_redirects;
-        let (response, url) = self.walk(start, outgoing, hops, &object).await?;
-        self.accept(response, &url, &object)
+        let arrived = self.walk(start, outgoing, hops, &object).await?;
+        self.accept(arrived, &object)
     }
 
     /// Sends a request along its redirects, at most `hops`, and says where the answer came from.
@@ -175,14 +198,20 @@ impl Client {
         mut outgoing: Outgoing<'_>,
         hops: usize,
         object: &str,
-    ) -> Result<(reqwest::Response, Url), Failure> {
+    ) -> Result<Arrived, Failure> {
+        let place = self.budget.place(outgoing.cost, self.timeout).await;
+        let place = place.map_err(Failure::lasting)?;
         let mut url = start.clone();
         url.set_fragment(None);
         let mut seen = Vec::new();
         loop {
             let response = self.send(&url, &outgoing, object).await?;
             if hops == 0 || !is_redirect(response.status()) {
-                return Ok((response, url));
+                return Ok(Arrived {
+                    response,
+                    url,
+                    place,
+                });
             }
             let next = self
                 .redirected(&url, &response, object)
@@ -230,12 +259,25 @@ impl Client {
         if let Some(body) = outgoing.body {
             request = request.body(body.clone());
         }
+        let charge = match at_home {
+            true => self.budget.charge(outgoing.cost),
+            false => Ok(None),
+        };
+        let charge = charge.map_err(Failure::lasting)?;
         let answer = tokio::time::timeout(self.timeout, request.send()).await;
         let code = match &answer {
             Ok(Ok(response)) => Some(response.status().as_u16()),
             _ => None,
         };
         self.metrics.upstream_request(&self.upstream, code);
+        match (&answer, charge) {
+            (Ok(Ok(response)), Some(charge)) => {
+                charge.answered(response.status(), response.headers());
+            }
+            (Ok(Ok(response)), None) if at_home => self.budget.learn(response.headers()),
+            (Ok(Err(error)), Some(charge)) if error.is_connect() => charge.undone(),
+            _ => {}
+        }
         match answer {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => Err(fault::transport(&self.upstream, object, url, error)),
@@ -298,34 +340,49 @@ impl Client {
         Ok(next)
     }
 
-    fn accept(
-        &self,
-        response: reqwest::Response,
-        url: &Url,
-        object: &str,
-    ) -> Result<Reply, Failure> {
+    fn accept(&self, arrived: Arrived, object: &str) -> Result<Reply, Failure> {
+        let response = &arrived.response;
         let status = response.status();
         if !matches!(status.as_u16(), 200 | 206 | 304) {
             let after = retry_after(response.headers(), &self.clock);
+            // A shorter pause is made by whoever tries again.
+            if status == StatusCode::TOO_MANY_REQUESTS
+                && arrived.url.origin() == self.origin
+                && let Some(after) = after
+                && after > self.clients.backoff().longest_pause()
+            {
+                self.budget.rest(after);
+            }
             return Err(fault::status(&self.upstream, object, status, after));
         }
         let headers = response.headers().clone();
         Ok(Reply {
             status,
             headers,
-            url: anonymous(url),
-            body: self.watched(response, object),
+            url: anonymous(&arrived.url),
+            body: self.watched(arrived, object),
         })
     }
 
     /// The body of an answer, watched for stalls and wrong lengths.
-    pub(super) fn watched(&self, response: reqwest::Response, object: &str) -> ByteStream {
+    pub(super) fn watched(&self, arrived: Arrived, object: &str) -> ByteStream {
+        let Arrived {
+            response, place, ..
+        } = arrived;
+        let is_wanted = matches!(response.status().as_u16(), 200 | 206);
         let context = BodyContext {
             source: format!("upstream `{}`", self.upstream),
             object: object.to_owned(),
             stall: self.timeout,
+            // What else is said is short, and whoever reads it may have to ask something else before.
+            _place: place.filter(|_| is_wanted),
         };
         reply::body(response, context)
+    }
+
+    /// What the upstream is asked, and how much more it may be.
+    pub fn budget(&self) -> &Arc<Budget> {
+        &self.budget
     }
 
     pub(super) fn upstream(&self) -> &Arc<str> {

@@ -6,13 +6,16 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use super::guard::Resolver;
+use super::budget::Budget;
+use super::guard::{NameServer, Resolver, System};
 use super::proxies::{EnvironmentProxies, Proxies};
 use super::retry::{Backoff, Retries};
 use super::tls;
+use crate::clock::Clock;
 use crate::config;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::metrics::Metrics;
 
 /// Connections that upstreams share. Cheap to clone; clones are the same pool.
 ///
@@ -25,9 +28,14 @@ pub struct Clients {
 
 struct Inner {
     pool: Mutex<HashMap<Key, Weak<reqwest::Client>>>,
+    budgets: Mutex<HashMap<Asked, Weak<Budget>>>,
     proxies: EnvironmentProxies,
     backoff: Backoff,
+    names: Arc<dyn NameServer>,
 }
+
+/// An upstream: its name, and where it is.
+type Asked = (Arc<str>, String);
 
 /// Everything that decides whether two upstreams may use the same connection.
 ///
@@ -49,18 +57,58 @@ impl Clients {
 
     /// An empty pool.
     pub fn with(retries: Retries, proxies: EnvironmentProxies) -> Self {
+        Self::asking(Arc::new(System), retries, proxies)
+    }
+
+    /// The same with names from somewhere else than the system.
+    pub(super) fn asking(
+        names: Arc<dyn NameServer>,
+        retries: Retries,
+        proxies: EnvironmentProxies,
+    ) -> Self {
         tls::install_provider();
         Self {
             inner: Arc::new(Inner {
                 pool: Mutex::default(),
+                budgets: Mutex::default(),
                 proxies,
                 backoff: Backoff::new(retries),
+                names,
             }),
         }
     }
 
     pub(super) fn backoff(&self) -> &Backoff {
         &self.inner.backoff
+    }
+
+    /// The budget of `upstream` at `origin`: the one that is in use, or one with other rules that knows what was sent under it.
+    pub(super) fn budget(
+        &self,
+        upstream: &Arc<str>,
+        origin: &url::Origin,
+        rules: config::Budget,
+        metrics: Arc<Metrics>,
+        clock: Clock,
+    ) -> Arc<Budget> {
+        let mut budgets = self
+            .inner
+            .budgets
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let key = (Arc::clone(upstream), origin.ascii_serialization());
+        let before = budgets.get(&key).and_then(Weak::upgrade);
+        if let Some(before) = &before
+            && *before.rules() == rules
+        {
+            return Arc::clone(before);
+        }
+        let name = Arc::clone(upstream);
+        let budget = Budget::new(name, rules, before.as_deref(), metrics, clock);
+        let budget = Arc::new(budget);
+        budgets.retain(|_, held| held.strong_count() > 0);
+        budgets.insert(key, Arc::downgrade(&budget));
+        budget
     }
 
     pub(super) fn proxies(&self, config: &config::Client) -> Proxies {
@@ -127,6 +175,7 @@ impl Clients {
                 .pool_idle_timeout(IDLE_TIMEOUT)
                 .tls_danger_accept_invalid_certs(config.insecure_skip_verify)
                 .dns_resolver(Arc::new(Resolver {
+                    names: Arc::clone(&self.inner.names),
                     allow_private: config.allow_private,
                     exempt: proxies.hosts().into(),
                 }))

@@ -10,7 +10,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use url::Url;
 
-use super::client::{Client, Outgoing};
+use super::budget::Cost;
+use super::client::{Arrived, Client, Outgoing};
 use super::credentials::anonymous;
 use super::fault;
 use super::retry::retry_after;
@@ -36,6 +37,8 @@ pub struct Exchange {
     pub max_redirects: usize,
     /// What messages call the thing that is asked for; default: the last part of the path.
     pub object: String,
+    /// What it costs of the upstream's budget.
+    pub cost: Cost,
 }
 
 impl Exchange {
@@ -50,6 +53,7 @@ impl Exchange {
             body: None,
             retry: true,
             max_redirects: 5,
+            cost: Cost::Counted,
         }
     }
 
@@ -107,7 +111,8 @@ impl Response {
 impl Client {
     /// Sends a request and returns with the head of the answer, whatever its status.
     ///
-    /// Errors: no answer, or a redirect that may not be followed. Dropping the future or the answer closes the transfer.
+    /// Errors: no answer, a redirect that may not be followed, or a budget that is used up ([`is_held_back`](super::is_held_back)).
+    /// Dropping the future or the answer closes the transfer.
     pub async fn exchange(&self, exchange: &Exchange) -> Result<Response> {
         let object = &exchange.object;
         // An answer that may pass is a failure to try again, and an answer when there is no next try.
@@ -140,23 +145,24 @@ impl Client {
             headers: &exchange.headers,
             authorization: exchange.authorization.as_ref(),
             body: exchange.body.as_ref(),
+            cost: exchange.cost,
         };
         let hops = match exchange.body {
             Some(_) => 0,
             None => exchange.max_redirects,
         };
-        let (response, url) = self.walk(&exchange.url, outgoing, hops, object).await?;
+        let arrived = self.walk(&exchange.url, outgoing, hops, object).await?;
+        let Arrived { response, url, .. } = &arrived;
         let status = response.status();
-        let headers = response.headers().clone();
         let answer = Response {
             status,
             at_home: url.origin() == home,
-            url: anonymous(&url),
+            url: anonymous(url),
+            headers: response.headers().clone(),
             body: match exchange.method {
                 Method::HEAD => ByteStream::once(Bytes::new()),
-                _ => self.watched(response, object),
+                _ => self.watched(arrived, object),
             },
-            headers,
         };
         if matches!(status.as_u16(), 502..=504) {
             let after = retry_after(&answer.headers, self.clock());

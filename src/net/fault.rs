@@ -31,7 +31,7 @@ impl Failure {
     }
 }
 
-/// What an answer other than success means: 404 and 410 are facts, 401 is about credentials, the rest tells nothing.
+/// What an answer other than success means: 404 and 410 are facts, 401 is about credentials, 429 about us, the rest tells nothing.
 pub(super) fn status(
     upstream: &str,
     object: &str,
@@ -46,6 +46,7 @@ pub(super) fn status(
             ErrorKind::UpstreamUnauthorized,
             format!("{answered}; check `upstreams.{upstream}.auth`"),
         ),
+        429 => (ErrorKind::RateLimited, answered),
         407 => (
             ErrorKind::UpstreamUnavailable,
             format!(
@@ -175,7 +176,8 @@ mod tests {
                 "{code}"
             );
         }
-        for code in [429, 502, 503, 504] {
+        assert_eq!(kind(429), (ErrorKind::RateLimited, true));
+        for code in [502, 503, 504] {
             assert_eq!(kind(code), (ErrorKind::UpstreamUnavailable, true), "{code}");
         }
     }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use url::Url;
 
+use super::budget::Place;
 use super::fault;
 use crate::error::{Error, Result};
 use crate::http::{ByteStream, HeaderMap, StatusCode, header};
@@ -40,6 +41,8 @@ pub(super) struct BodyContext {
     pub(super) source: String,
     pub(super) object: String,
     pub(super) stall: Duration,
+    /// The body's place among the upstream's requests, until it has ended.
+    pub(super) _place: Option<Place>,
 }
 
 /// The body of `response`, watched.
@@ -73,6 +76,7 @@ async fn next(
         source,
         object,
         stall,
+        ..
     } = context;
     let told = match tokio::time::timeout(*stall, response.chunk()).await {
         Err(_) => {

@@ -61,6 +61,11 @@ impl Backoff {
         }
     }
 
+    /// A server that asks for a longer pause is not asked again for the same request.
+    pub(super) fn longest_pause(&self) -> Duration {
+        self.rules.longest_pause
+    }
+
     /// The pause before the attempt after the `attempt`th (1-based), or `None` when enough was tried.
     ///
     /// `asked` is the server's Retry-After; `left` is what remains of the time for the whole request.

@@ -163,6 +163,7 @@ impl Transport {
             source: format!("{}", self.label),
             object,
             stall: self.timeout,
+            _place: None,
         };
         Ok(Answer {
             status: response.status(),

@@ -19,7 +19,7 @@ use crate::digest::Digest;
 use crate::error::Result;
 use crate::http::{HeaderMap, HeaderValue, StatusCode, header};
 use crate::metrics::Metrics;
-use crate::net::{Client, Clients, GetOptions, Reply};
+use crate::net::{Budget, Client, Clients, GetOptions, Reply};
 
 /// A chart repository over http or https.
 pub struct Helm {
@@ -83,6 +83,10 @@ impl Helm {
 impl Upstream for Helm {
     fn name(&self) -> &Arc<str> {
         &self.name
+    }
+
+    fn budget(&self) -> Option<&Arc<Budget>> {
+        Some(self.files.client().budget())
     }
 
     async fn fetch_index(&self, held: Option<&Validators>) -> Result<IndexReply> {

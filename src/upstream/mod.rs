@@ -34,7 +34,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::http::ByteStream;
 use crate::index::SourceIndex;
 use crate::metrics::Metrics;
-use crate::net::Clients;
+use crate::net::{Budget, Clients};
 
 /// One remote source.
 ///
@@ -54,6 +54,11 @@ pub trait Upstream: Send + Sync + fmt::Debug {
     /// An `offset` above zero resumes a transfer that broke: it fails with `UpstreamUnavailable` where the source is known to
     /// have changed since, so that two versions are never joined.
     async fn open(&self, url: &str, offset: u64) -> Result<Download>;
+
+    /// How much it may be asked, where it is asked over HTTP.
+    fn budget(&self) -> Option<&Arc<Budget>> {
+        None
+    }
 
     /// Whether it can be reached and read, and what is there in a few words; for `chartgate check --connect`.
     async fn check(&self) -> Result<String> {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use chartgate::api::token;
-use chartgate::auth::{Authenticator, Grants, Identity, Policy};
+use chartgate::auth::{About, Authenticator, Grants, Identity, Policy};
 use chartgate::base64;
 use chartgate::clock::Clock;
 use chartgate::config::{self, Action, Config};
@@ -77,7 +77,9 @@ impl World {
             Err(mistakes) => panic!("{mistakes}"),
         };
         config.set_data_dir(&folder.path().join("data"));
-        let authenticator = Authenticator::build(&config, &clock, &Clients::new(), &Arc::new(Metrics::new())).expect("built");
+        let authenticator =
+            Authenticator::build(&config, &clock, &Clients::new(), &Arc::new(Metrics::new()))
+                .expect("built");
         Self {
             folder,
             clock,
@@ -100,7 +102,7 @@ impl World {
         tenant.is_some_and(|tenant| {
             Policy::new(&tenant.access, &self.config.auth.groups)
                 .expect("a policy")
-                .allows(identity, path.as_str(), action)
+                .allows(identity, path.as_str(), action, About::Tenant)
         })
     }
 

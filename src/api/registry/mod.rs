@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use self::respond::{AboutExt as _, Failure};
 use self::route::{Call, RegistryRoute, RegistryRoutes};
-use super::deed::Deed;
+use super::deed::{Deed, refused_path};
 use super::error::{Dialect, render};
 use super::{log_failure, token};
 use crate::audit::Object;
@@ -90,7 +90,11 @@ pub(super) async fn handle(
             }
             response
         }
-        Err(failure) => refuse(gateway, None, request, failure),
+        Err(failure) => {
+            let response = refuse(gateway, None, request, failure);
+            refused_path(gateway, request, &failure.error, response.status);
+            response
+        }
     };
     // Set nowhere else, so it cannot be taken.
     let _ = request.account.set(account);
@@ -111,9 +115,10 @@ async fn give_token(gateway: &Gateway, request: &Request, body: &mut dyn Request
     // do anywhere is left out.
     let permits = |identity: &Identity, name: &str, action: Action| {
         let here = || gateway.locate("", name, None, host);
-        let is_permitted = |tenant: &str| gateway.permits(tenant, identity, action);
-        gateway.permits_somewhere(identity, action)
-            || here().is_ok_and(|located| is_permitted(&located.tenant))
+        let is_permitted =
+            |one: &Located| gateway.permits(&one.tenant, identity, action, one.about());
+        gateway.permits_somewhere(identity, action, name)
+            || here().is_ok_and(|located| is_permitted(&located))
     };
     let now = gateway.shared().clock.now();
     let deed = Deed::login(gateway, request);
@@ -169,7 +174,14 @@ async fn steps(
     if deed.changes() {
         deed.about(about);
     }
-    let admitted = gateway.admit_registry(&located.tenant, &identity, action, address, demand);
+    let admitted = gateway.admit_registry(
+        &located.tenant,
+        &identity,
+        action,
+        located.about(),
+        address,
+        demand,
+    );
     let admitted = admitted.await.and_then(|admitted| {
         grants.authorize(spelling.name(), action)?;
         Ok(admitted)

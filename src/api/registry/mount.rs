@@ -52,6 +52,7 @@ async fn mount_from(
             &source.tenant,
             visit.identity,
             Action::Pull,
+            source.about(),
             address,
             Demand::Request,
         )
@@ -76,17 +77,14 @@ async fn mount_from(
     Ok(true)
 }
 
-/// From any repository of the tenant: who may read one may read all of them.
+/// From any repository of the tenant that the caller may read.
 async fn mount_any(
     visit: &Visit<'_>,
     store: &Arc<HostedRegistry>,
     digest: &Digest,
 ) -> Result<bool> {
-    let tenant = visit.tenant;
-    let may_pull = tenant
-        .policy()
-        .allows(visit.identity, tenant.path().as_str(), Action::Pull);
-    let any = |_: &crate::oci::RepoName| may_pull;
+    let sight = visit.tenant.sight(visit.identity, Action::Pull);
+    let any = |name: &crate::oci::RepoName| sight.shows(name.as_str());
     store
         .mount(&visit.located.name, digest, Mounted::Any(&any))
         .await

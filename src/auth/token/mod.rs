@@ -21,6 +21,7 @@ use serde_json::{Map, Value};
 pub(super) use self::claim::ClaimPattern;
 use self::jwks::Jwks;
 pub use self::jwks::Outside;
+pub(super) use self::key::content;
 use self::key::{Head, Key};
 pub(super) use self::query::ACCESS_ENTRY_TYPE;
 use self::query::{Claims, Query};

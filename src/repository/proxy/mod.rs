@@ -26,6 +26,7 @@ use crate::config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::{Entry, SourceIndex};
 use crate::metrics::Metrics;
+use crate::net::{Allowed, BudgetState};
 use crate::upstream::{IndexReply, Upstream, Validators};
 
 /// The longest `Retry-After` that is honoured.
@@ -97,6 +98,12 @@ pub struct Status {
     pub versions: usize,
     /// Entries that were dropped.
     pub dropped: usize,
+    /// What it last said about how much it still allows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allowance: Option<Allowed>,
+    /// How much it may be asked, and what is left of that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget: Option<BudgetState>,
 }
 
 /// How a refresh treats an index that lost too much.
@@ -152,12 +159,25 @@ impl Proxy {
                 drop(proxy);
                 tokio::time::sleep(pause).await;
                 let Some(proxy) = weak.upgrade() else { return };
-                // The outcome is in the state and in the log.
-                let _ = proxy.refresh(ShrinkRule::Guard).await;
+                proxy.poll().await;
             }
         });
         if let Ok(mut slot) = self.task.lock() {
             *slot = Some(task.abort_handle());
+        }
+    }
+
+    /// One round of the background: asks the upstream, unless what may be asked of it is kept for clients. What is held is served
+    /// meanwhile, as old as it is; where nothing is, clients wait for this. The outcome is in the state and in the log.
+    async fn poll(self: &Arc<Self>) {
+        let is_held = self.state.load().index.is_some();
+        let spare = match self.upstream.budget() {
+            Some(budget) if is_held && !self.offline => budget.spare(),
+            _ => Ok(()),
+        };
+        match spare {
+            Ok(()) => drop(self.refresh(ShrinkRule::Guard).await),
+            Err(error) => self.finish(&Err(error)),
         }
     }
 
@@ -179,12 +199,17 @@ impl Proxy {
         } else {
             self.attempt(rule).await
         };
-        if let Err(error) = &outcome {
+        self.finish(&outcome);
+        outcome
+    }
+
+    /// Notes how an attempt ended.
+    fn finish(&self, outcome: &Result<()>) {
+        if let Err(error) = outcome {
             self.record_failure(error);
         }
         self.attempts.fetch_add(1, Ordering::AcqRel);
         self.settled.send_replace(true);
-        outcome
     }
 
     /// State, age and counts for the admin API.
@@ -212,6 +237,8 @@ impl Proxy {
             charts: index.map_or(0, |index| index.chart_count()),
             versions: index.map_or(0, |index| index.versions()),
             dropped: index.map_or(0, |index| index.report().dropped.total) + state.broken.len(),
+            allowance: self.upstream.budget().and_then(|budget| budget.allowed()),
+            budget: self.upstream.budget().map(|budget| budget.state()),
         }
     }
 
@@ -220,6 +247,9 @@ impl Proxy {
         if let Some(at) = self.state.load().confirmed_at {
             self.metrics
                 .upstream_index_age(&self.config.name, self.clock.since(at));
+        }
+        if let Some(budget) = self.upstream.budget() {
+            budget.observe();
         }
     }
 

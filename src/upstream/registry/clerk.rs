@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::config::Secret;
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{HeaderValue, Method, header};
-use crate::net::{Client, Exchange, Response, basic};
+use crate::net::{Client, Cost, Exchange, Response, basic};
 
 /// Asks token servers.
 pub(super) struct Clerk {
@@ -162,6 +162,7 @@ fn asking(realm: &Url, wanted: &Wanted, user: Option<&User>) -> Result<Exchange>
     Ok(Exchange {
         authorization: header.transpose()?,
         max_redirects: 0,
+        cost: Cost::Outside,
         ..Exchange::new(Method::GET, url)
     })
 }
@@ -182,6 +183,7 @@ fn refreshing(realm: &Url, wanted: &Wanted, refresh: &Secret) -> Exchange {
     Exchange {
         body: Some(form.finish().into()),
         max_redirects: 0,
+        cost: Cost::Outside,
         ..Exchange::new(Method::POST, realm.clone())
     }
     .with(

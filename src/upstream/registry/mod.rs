@@ -5,7 +5,6 @@
 //! to be left alone is left alone (see [`Lane`]), and its answers are told apart: 404 is a fact, 401 and 403 are about
 //! credentials, everything else carries no information. Knows nothing about tenants, caches or routes.
 
-mod allowance;
 mod answer;
 mod auth;
 mod blobs;
@@ -24,8 +23,6 @@ use std::sync::Arc;
 
 use url::Url;
 
-pub use self::allowance::Allowance;
-use self::allowance::Seen;
 use self::answer::{Identity, Object};
 use self::auth::Doorman;
 pub use self::blobs::{BlobHead, Part};
@@ -37,7 +34,8 @@ use crate::clock::Clock;
 use crate::error::Result;
 use crate::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use crate::metrics::Metrics;
-use crate::net::{Client, Clients, Exchange, Response};
+pub use crate::net::Allowance;
+use crate::net::{Budget, Client, Clients, Cost, Exchange, Response, is_held_back};
 use crate::oci::RepoName;
 
 /// One upstream registry. Cheap to share; all state (tokens, health, allowance) is inside.
@@ -53,8 +51,7 @@ pub struct Registry {
     client: Arc<Client>,
     doorman: Doorman,
     health: Arc<Health>,
-    seen: Seen,
-    clock: Clock,
+    is_docker_hub: bool,
 }
 
 /// One question, before it is known who asks.
@@ -102,15 +99,14 @@ impl Registry {
                 &settings,
                 Arc::clone(&client),
                 Arc::clone(&health),
-                clock.clone(),
+                clock,
             ),
+            is_docker_hub: settings.is_docker_hub(),
             name,
             base,
             settings,
             client,
             health,
-            seen: Seen::default(),
-            clock,
         })
     }
 
@@ -132,7 +128,12 @@ impl Registry {
 
     /// What the upstream last said about how much it still allows, where it does.
     pub fn allowance(&self) -> Option<Allowance> {
-        self.seen.last()
+        self.budget().allowance()
+    }
+
+    /// What it is asked, and how much more it may be.
+    pub fn budget(&self) -> &Arc<Budget> {
+        self.client.budget()
     }
 
     /// How long requests of this kind are still held back, because the upstream failed or asked for it.
@@ -246,13 +247,13 @@ impl Registry {
             authorization: pass.map(|pass| pass.header.clone()),
             max_redirects: question.max_redirects,
             object: question.object().to_string(),
+            cost: self.cost(question.lane),
             ..Exchange::new(question.method.clone(), question.url.clone())
         };
         let outcome = self.client.exchange(&exchange).await;
-        if let Ok(answer) = &outcome
-            && answer.at_home
-        {
-            self.seen.note(&answer.headers, self.clock.now());
+        if outcome.as_ref().is_err_and(is_held_back) {
+            // Our own decision says nothing about how it is doing.
+            return outcome;
         }
         let after = outcome
             .as_ref()
@@ -260,6 +261,16 @@ impl Registry {
             .and_then(|answer| self.client.retry_after(&answer.headers));
         self.health.judge(question.lane, &outcome, after);
         outcome
+    }
+
+    /// Docker Hub counts GETs of manifests that it answers (spec: oci.md §3.2); of others only the headers tell, so all count.
+    fn cost(&self, lane: Lane) -> Cost {
+        match (self.is_docker_hub, lane) {
+            (_, Lane::Tokens) => Cost::Outside,
+            (true, Lane::Manifests) => Cost::Served,
+            (true, Lane::Heads | Lane::Blobs | Lane::Lists) => Cost::Free,
+            (false, _) => Cost::Counted,
+        }
     }
 
     /// The error that an answer other than success is.

@@ -87,7 +87,7 @@ impl ProxyRegistry {
     }
 
     /// Asks again for the tags that were asked for within the last `tag_ttl` and have used up most of theirs. Nothing is asked
-    /// while the upstream allows little or is left alone. Returns how many were asked for.
+    /// while what is left is kept for clients or the upstream is left alone. Returns how many were asked for.
     pub async fn refresh_ahead(&self) -> usize {
         let Some(ttl) = self.period() else {
             return 0;
@@ -111,7 +111,8 @@ impl ProxyRegistry {
 
     async fn ask_again(&self, due: Vec<(String, Asked)>) -> usize {
         let asked = stream::iter(due).map(async |(_, asked)| {
-            let held_back = self.is_low() || self.upstream.paused(Lane::Heads).is_some();
+            let budget = self.upstream.budget();
+            let held_back = self.upstream.paused(Lane::Heads).is_some() || budget.spare().is_err();
             if !held_back {
                 // What comes of it is recorded, and served when somebody asks.
                 let _ = self.revalidate(&asked.place, &asked.tag).await;
@@ -119,7 +120,7 @@ impl ProxyRegistry {
             usize::from(!held_back)
         });
         asked
-            .buffer_unordered(AT_ONCE)
+            .buffer_unordered(AT_ONCE.min(self.upstream.budget().background_places()))
             .fold(0, async |sum, one| sum + one)
             .await
     }

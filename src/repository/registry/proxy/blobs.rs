@@ -208,6 +208,10 @@ impl RemoteBlob {
     /// are not kept. `None`: that is not possible; the transfer under way will do.
     async fn pass_through(&self, range: &Range<u64>, whole: &Object) -> Option<Body> {
         let proxy = &self.proxy;
+        // Its bytes go as slowly as their reader; it must not keep others from asking.
+        if proxy.upstream.budget().is_busy() {
+            return None;
+        }
         let place = Arc::clone(&proxy.passing).try_acquire_owned().ok()?;
         let part = match range.end {
             u64::MAX => Part::From(range.start),

@@ -1,7 +1,6 @@
 //! How an upstream registry is doing, for operators.
 
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -9,6 +8,8 @@ use serde::Serialize;
 use super::ProxyRegistry;
 use super::place::upstream_prefix;
 use crate::error::{Error, Result};
+pub use crate::net::Allowed;
+use crate::net::BudgetState;
 use crate::upstream::registry::Lane;
 
 /// One upstream registry's state, for the admin API.
@@ -28,6 +29,8 @@ pub struct RegistryStatus {
     pub paused: Vec<Pause>,
     /// What the upstream last said about how much it still allows.
     pub allowance: Option<Allowed>,
+    /// How much it may be asked, and what is left of that.
+    pub budget: BudgetState,
     /// Tags that are known.
     pub tags: usize,
     /// Repositories of which a tag is known.
@@ -43,19 +46,6 @@ pub struct Pause {
     pub requests: &'static str,
     /// For how long still.
     pub seconds: u64,
-}
-
-/// How much an upstream allows.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Allowed {
-    /// Requests per window.
-    pub limit: Option<u64>,
-    /// Requests left in it.
-    pub remaining: u64,
-    /// The window.
-    pub window_seconds: Option<u64>,
-    /// Whether so little is left that tags are believed for longer.
-    pub low: bool,
 }
 
 /// How the last question went.
@@ -104,25 +94,17 @@ impl ProxyRegistry {
             failing_since: failure.map(|failure| failure.since.to_string()),
             failures: failure.map_or(0, |failure| failure.failures),
             paused: paused.collect(),
-            allowance: self.upstream.allowance().map(|allowance| Allowed {
-                limit: allowance.limit,
-                remaining: allowance.remaining,
-                window_seconds: allowance.window.map(|window| window.as_secs()),
-                low: self.is_low(),
-            }),
+            allowance: self.upstream.budget().allowed(),
+            budget: self.upstream.budget().state(),
             repositories: repositories.len(),
             tags: tags.len(),
             asking: self.manifests.count() + self.sizes.count() + self.lists.count(),
         }
     }
 
-    /// What the upstream last said about its rate, while that counts.
+    /// Whether the upstream may be asked little more, by its own word or by its budget: tags are believed for longer then.
     pub fn is_low(&self) -> bool {
-        let Some(allowance) = self.upstream.allowance() else {
-            return false;
-        };
-        let window = allowance.window.unwrap_or(UNSAID_WINDOW);
-        allowance.is_low() && self.clock.since(allowance.seen) < window
+        self.upstream.budget().is_low()
     }
 
     /// Remembers how a question went, and passes it on. An answer is an answer, also one that says no.
@@ -175,6 +157,3 @@ const LANES: [(Lane, &str); 5] = [
     (Lane::Lists, "lists"),
     (Lane::Tokens, "tokens"),
 ];
-
-/// How long a low allowance counts whose window nobody told.
-const UNSAID_WINDOW: Duration = Duration::from_hours(1);
