@@ -319,7 +319,7 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("tenants: {t: {hosted: true, limits: [{requests: 1/s}, {by: tenant}]}}", "tenants.t.limits[1]", "`requests` is missing"),
     ("tenants: {t: {hosted: true, limits: [{requests: 1/s}, {requests: 1/s}]}}", "tenants.t.limits[1]", "stands here twice"),
     ("tenants: {t: {hosted: true, limits: {uploads: 1/s, bytes: 1GiB/h, burst: 1}}}", "tenants.t.limits.burst", "could be any one's"),
-    ("tenants: {t: {hosted: true, limits: {bytes: 1000/s}}}", "tenants.t.limits.bytes", "write a rate such as `50MiB/s`"),
+    ("tenants: {t: {hosted: true, limits: {bytes: 1GiB}}}", "tenants.t.limits.bytes", "write a rate such as `50MiB/s`"),
     ("tenants: {t: {hosted: true, limits: {bytes: 0MiB/s}}}", "tenants.t.limits.bytes", "refuse every request"),
     ("tenants: {t: {hosted: true, limits: {bytes: 1MiB/s, burst: 0MiB}}}", "tenants.t.limits.burst", "above zero"),
     ("limits: {requests: 1/s, by: identity}\ntenants: {t: {hosted: true}}", "limits.by", "known: `address`"),

@@ -153,7 +153,7 @@ async fn steps(
             Action::Push | Action::Delete | Action::Admin => Sight::Everything,
         },
     };
-    let answer = visit.answer(route, body, deed).await;
+    let answer = visit.answer(route, &mut meter.incoming(body), deed).await;
     if let Err(error) = &answer
         && error.kind() == ErrorKind::NotFound
         && visit.may_be_hidden(route)

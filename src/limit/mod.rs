@@ -111,13 +111,17 @@ impl Limits {
         check(&questions, &key)?;
         if let Some((replicas, tag)) = &self.shared {
             // A crowd shares allowances of this process, which mean nothing to others.
-            let known = || questions.iter().filter(|question| !question.who.crowded);
-            let known: Vec<_> = known().cloned().collect();
+            let known = questions.iter().filter(|question| !question.who.crowded);
+            let known: Vec<_> = known.cloned().collect();
             if !known.is_empty()
                 && !replicas.pass(tag, &known)
-                && let Some(Answer::Refused(place, wait)) = replicas.ask(tag, &known).await
+                && let Some(Answer::Refused { place, wait, used }) = replicas.ask(tag, &known).await
             {
                 give_back(&questions);
+                // In this order: whoever comes next is refused here, without a question.
+                for (question, used) in known.iter().zip(used) {
+                    question.rate.raise(question.who, used);
+                }
                 return Err(refused(&key, known[place].rate.limit(), wait));
             }
         }

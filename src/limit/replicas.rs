@@ -73,8 +73,13 @@ pub(super) struct Question<'a> {
 /// What redis said.
 pub(super) enum Answer {
     Allowed,
-    /// By the question at this place, which is the one to wait for, and how long.
-    Refused(usize, Duration),
+    Refused {
+        /// The question at this place has the longest to be waited for, and how long.
+        place: usize,
+        wait: Duration,
+        /// How much of each limit is used up.
+        used: Vec<Duration>,
+    },
 }
 
 impl Replicas {
@@ -164,16 +169,17 @@ impl Replicas {
         if allowed {
             return Some(Answer::Allowed);
         }
-        let waits = questions.iter().zip(aheads).map(|(question, ahead)| {
+        let waits = questions.iter().zip(&aheads).map(|(question, ahead)| {
             let (asked, room) = (asked(question), room(question.rate.limit()));
             ahead.saturating_add(asked).saturating_sub(room)
         });
-        // Where all would allow, the script has not said the truth; a moment is never too long.
+        // One of them is above zero, or the script would have allowed it.
         let (place, wait) = waits.enumerate().max_by_key(|(_, wait)| *wait)?;
-        Some(Answer::Refused(
+        Some(Answer::Refused {
             place,
-            Duration::from_micros(u64::try_from(wait).unwrap_or(1)),
-        ))
+            wait: duration(wait),
+            used: aheads.into_iter().map(duration).collect(),
+        })
     }
 
     /// Whether all were allowed, and how much of each is used up, in microseconds.
@@ -346,8 +352,7 @@ impl<'a> Letter<'a> {
     /// Redis said how much is used up.
     fn arrived(mut self, aheads: &[i64]) {
         for ((rate, who, amount), ahead) in self.under_way.drain(..).zip(aheads) {
-            let ahead = Duration::from_micros(u64::try_from(*ahead).unwrap_or(0));
-            rate.raise(who, ahead);
+            rate.raise(who, duration(*ahead));
             rate.tab.settle(who.id, amount, Some(rate.now()));
         }
     }
@@ -381,6 +386,10 @@ fn micros(limit: &Limit, amount: u64) -> i64 {
         .div_ceil(u128::from(limit.amount.max(1)));
     // A double counts every microsecond up to 2^53, of which the time of day needs a fifth.
     i64::try_from(cost).unwrap_or(LONGEST).min(LONGEST)
+}
+
+fn duration(micros: i64) -> Duration {
+    Duration::from_micros(u64::try_from(micros).unwrap_or(0))
 }
 
 /// How far ahead of now the time of a client may lie.
