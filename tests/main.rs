@@ -28,6 +28,8 @@ mod fuzzing;
 mod gateway_faults;
 /// Hosted registries: one behaviour suite for folders and buckets, replicas, and reading through the cache.
 mod hosted_registry;
+/// The program with every key of its listeners: names, proxies, limits, reloads.
+mod listeners;
 /// ChartMuseum's cases, its clients, and the way back to it.
 mod museum;
 /// The ChartMuseum API of native tenants: merged with upstreams, at any depth.

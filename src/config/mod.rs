@@ -7,7 +7,7 @@ mod audit;
 mod auth;
 mod bucket_url;
 mod buckets;
-mod budget;
+mod client;
 mod expand;
 mod leaves;
 mod mistakes;
@@ -36,6 +36,7 @@ use std::time::Duration;
 
 use url::Url;
 
+pub use self::client::{Budget, Client, UpstreamAuth};
 pub use self::leaves::{Leaf, leaves};
 pub use self::mistakes::{Mistake, Mistakes, nearest};
 pub use self::museum::Museum;
@@ -303,45 +304,6 @@ pub enum Source {
     Bucket(Box<ObjectStore>),
     /// An OCI registry.
     Oci(Box<Oci>),
-}
-
-/// How an upstream is reached: everything that decides which connections may be shared.
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct Client {
-    /// Egress proxy; absent: `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` of the environment count.
-    pub proxy: Option<Url>,
-    /// PEM file of authorities trusted besides the system's.
-    pub ca_file: Option<PathBuf>,
-    /// Do not verify the server's certificate.
-    pub insecure_skip_verify: bool,
-    /// Client certificate and key, PEM.
-    pub identity: Option<(PathBuf, PathBuf)>,
-    /// Credentials; sent to the origin of the upstream's URL only.
-    pub auth: Option<UpstreamAuth>,
-    /// May dial loopback, link-local and private addresses. Default false.
-    pub allow_private: bool,
-    /// See [`Upstream::timeout`].
-    pub timeout: Duration,
-    /// How much it is asked.
-    pub budget: Budget,
-}
-
-/// `upstreams.<name>.budget:`, of one replica.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Budget {
-    /// So many requests in any period of this length (`requests`). Default `None`: any.
-    pub requests: Option<(u32, Duration)>,
-    /// So many requests at a time, each until the last byte of its answer (`connections`). Default `None`: any.
-    pub connections: Option<u32>,
-}
-
-/// `upstreams.<name>.auth:`
-#[derive(Clone, Debug, PartialEq)]
-pub enum UpstreamAuth {
-    /// User name and password.
-    Basic(String, Secret),
-    /// A bearer token.
-    Bearer(Secret),
 }
 
 /// `on_digest_mismatch:`
