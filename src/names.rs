@@ -1,5 +1,7 @@
 //! Names that arrive from outside, each a type of its own so that an unchecked string cannot take its place.
 
+pub mod globs;
+
 use std::borrow::Borrow;
 use std::fmt;
 use std::hash::{Hash, Hasher};

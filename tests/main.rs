@@ -20,14 +20,16 @@ mod configs;
 mod conformance;
 /// kill -9 at random moments during uploads and fills.
 mod crash;
-/// Buckets as upstreams: a real MinIO with real helm, and faults, through the whole program.
-mod gateway_buckets;
 /// The fuzz targets for a bounded number of inputs.
 mod fuzzing;
+/// Buckets as upstreams: a real MinIO with real helm, and faults, through the whole program.
+mod gateway_buckets;
 /// Upstreams that fail in every way, seen from the gateway's clients and its operator.
 mod gateway_faults;
 /// Hosted registries: one behaviour suite for folders and buckets, replicas, and reading through the cache.
 mod hosted_registry;
+/// How often and how much: several limits at once, bytes and debts, floods, reloads, and limits that replicas share.
+mod limits;
 /// The program with every key of its listeners: names, proxies, limits, reloads.
 mod listeners;
 /// ChartMuseum's cases, its clients, and the way back to it.

@@ -119,7 +119,7 @@ class Chartgate(Server):
         folder.mkdir(parents=True, exist_ok=True)
         self.port, self.admin = free_port(), free_port()
         config = dict(config)
-        config["server"] = {"http": f"127.0.0.1:{self.port}", "admin": f"127.0.0.1:{self.admin}", "grace_period": "1s"}
+        config["server"] = {**config.get("server", {}), "http": f"127.0.0.1:{self.port}", "admin": f"127.0.0.1:{self.admin}", "grace_period": "1s"}
         config.setdefault("data_dir", str(folder / "data"))
         file = folder / "gateway.yaml"
         file.write_text(json.dumps(config, indent=1))

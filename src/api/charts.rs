@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::partial;
+use crate::auth::Sight;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::Tenant;
 use crate::http::conditional::not_modified;
@@ -25,10 +26,10 @@ const BY_ENCODING: HeaderValue = HeaderValue::from_static("Accept-Encoding");
 /// How long the very first request of a tenant waits for upstreams that were never reached.
 const FIRST_INDEX: Duration = Duration::from_secs(60);
 
-/// `GET /T/index.yaml`: the merged index as it was last published.
-pub(super) async fn index(tenant: &Tenant, request: &Request) -> Result<Response> {
+/// `GET /T/index.yaml`: the merged index as it was last published, as far as `sight` shows it.
+pub(super) async fn index(tenant: &Tenant, sight: &Sight, request: &Request) -> Result<Response> {
     let group = tenant.charts();
-    let (published, freshness) = published(tenant).await?;
+    let (published, freshness) = published(tenant, sight).await?;
     let snapshot = &published.snapshot;
     let encoded = Coding::accepted(&request.headers).find_map(|coding| {
         group
@@ -66,16 +67,19 @@ pub(super) async fn index(tenant: &Tenant, request: &Request) -> Result<Response
     Ok(with_freshness(response, &freshness))
 }
 
-/// The current index, once there is one.
+/// What `sight` shows of the current index, once there is one.
 ///
 /// Before any index exists there is nothing to serve; a half of one would make clients forget charts.
-pub(super) async fn published(tenant: &Tenant) -> Result<(Arc<Published>, Freshness)> {
+pub(super) async fn published(
+    tenant: &Tenant,
+    sight: &Sight,
+) -> Result<(Arc<Published>, Freshness)> {
     let group = tenant.charts();
     let settled = group.has_settled()
         || tokio::time::timeout(FIRST_INDEX, group.settled())
             .await
             .is_ok();
-    let published = group.published();
+    let published = group.seen(sight).await?;
     let freshness = group.freshness();
     if !settled || freshness == Freshness::Unknown {
         return Err(Error::unavailable(format!(
@@ -89,10 +93,20 @@ pub(super) async fn published(tenant: &Tenant) -> Result<(Arc<Published>, Freshn
 }
 
 /// `GET /T/charts/<file>`: an archive or a provenance file.
-pub(super) async fn file(tenant: &Tenant, file: &FileName, request: &Request) -> Result<Response> {
-    let artifact = match tenant.charts().file(file).await {
+///
+/// Whose chart it is, only the index says: to those who may not see everything, what it does not show them is not there, and
+/// nothing is asked to find out more.
+pub(super) async fn file(
+    tenant: &Tenant,
+    sight: &Sight,
+    file: &FileName,
+    request: &Request,
+) -> Result<Response> {
+    let group = tenant.charts();
+    let seen = group.seen(sight).await?;
+    let artifact = match group.file_in(&seen.snapshot, file).await {
         // What others put into the folder is downloadable under its own name, indexed or not (ChartMuseum).
-        Err(error) if error.kind() == ErrorKind::NotFound => {
+        Err(error) if error.kind() == ErrorKind::NotFound && *sight == Sight::Everything => {
             tenant
                 .stored_file(file)
                 .await

@@ -2,6 +2,7 @@
 //!
 //! Nothing is gathered where there is no audit log, and nothing is written about pulls that are answered.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::audit::{Audit, Event, Object, Outcome, Who, error_word};
@@ -89,6 +90,11 @@ impl<'a> Deed<'a> {
     pub(super) fn admitted(&mut self, tenant: &Arc<str>) {
         self.admitted = true;
         self.tenant = Some(tenant.clone());
+    }
+
+    /// What it is about is not for who asks: an answer that it is not there is a refusal.
+    pub(super) fn out_of_sight(&mut self) {
+        self.admitted = false;
     }
 
     /// Whether it changes something; what it is about is gathered before it is done then, and else where it is refused.
@@ -187,6 +193,49 @@ impl<'a> Deed<'a> {
             error,
             repeated: 0,
         });
+    }
+}
+
+/// A request that was refused before anybody knew what it asks for: it is malformed, or its path climbs. Like all denials it has
+/// one line and then a count, whoever sends it.
+pub fn refused(gateway: &Gateway, peer: Option<SocketAddr>, id: &str, status: StatusCode) {
+    let audit = &gateway.shared().audit;
+    if !audit.is_on() {
+        return;
+    }
+    let kind = match status {
+        StatusCode::METHOD_NOT_ALLOWED => "method_not_allowed",
+        StatusCode::URI_TOO_LONG | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
+            error_word(ErrorKind::TooLarge)
+        }
+        _ => error_word(ErrorKind::Invalid),
+    };
+    audit.record(Event {
+        time: audit.now(),
+        request_id: crate::audit::cut(id).into(),
+        action: "request",
+        route: "none",
+        tenant: None,
+        who: Who::unknown(),
+        object: None,
+        digest: None,
+        address: peer.map(|peer| peer.ip()),
+        result: Outcome::Denied,
+        status: status.as_u16(),
+        error: Some(kind),
+        repeated: 0,
+    });
+}
+
+/// The same where its path was parsed and means nothing that may be: not where there simply is nothing.
+pub(super) fn refused_path(
+    gateway: &Gateway,
+    request: &Request,
+    error: &Error,
+    status: StatusCode,
+) {
+    if error.kind() == ErrorKind::Invalid {
+        refused(gateway, request.peer, &request.id, status);
     }
 }
 

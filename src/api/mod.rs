@@ -14,23 +14,29 @@ mod route;
 mod service;
 mod template;
 pub mod token;
+#[doc(hidden)]
+pub mod untrusted;
 mod web;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use tracing::{debug, error, field};
 
 use self::deed::Deed;
+pub use self::deed::refused;
 use self::error::{Dialect, render};
 pub use self::route::{Route, Routes};
 pub use self::template::template;
 pub use self::web::note as web_folder_note;
 use crate::audit::Object;
-use crate::auth::Identity;
+use crate::auth::{About, Identity, Sight};
 use crate::config::Action;
 use crate::error::{Error, ErrorKind, Result};
-use crate::gateway::Gateway;
+use crate::gateway::{Ask, Gateway, Tenant};
 use crate::http::{Account, Request, RequestBody, Response};
+use crate::limit::Demand;
+use crate::store::NameCheck;
 
 /// Answers one request of a public listener, and notes in the request what the log says about it.
 pub async fn handle(gateway: &Gateway, request: &Request, body: &mut dyn RequestBody) -> Response {
@@ -78,6 +84,8 @@ pub async fn handle(gateway: &Gateway, request: &Request, body: &mut dyn Request
     if let Some(deed) = deed {
         let about = || route.as_ref().and_then(object);
         deed.answered(response.status, failure.as_ref(), true, about);
+    } else if let Some(failure) = &failure {
+        deed::refused_path(gateway, request, failure, response.status);
     }
     match &museum.cors_origin {
         Some(origin) if is_api => cors::allow(response, origin),
@@ -104,11 +112,13 @@ async fn steps(
         Route::Preflight => return Ok(cors::preflight(request)),
         other => action(other),
     };
-    // 2. Who asks.
+    // 2. Who asks, unless his address has asked too often: verifying a password costs more than refusing it.
+    let address = request.peer.map(|peer| peer.ip());
+    gateway.greet(address)?;
     let identity = authenticate(gateway, request).await?;
     account.identity = identity.log_name();
     deed.by(&identity);
-    // 3. The gate: tenant, permission, rate. Without a tenant the pages of the whole service are left.
+    // 3. The gate: tenant, permission, limits. Without a tenant the pages of the whole service are left.
     let Some(tenant) = tenant(route, config.museum.strict) else {
         if config.museum.strict {
             gateway.admit_visitor(&identity, action)?;
@@ -119,56 +129,143 @@ async fn steps(
             _ => web::welcome(gateway).await,
         };
     };
-    let address = request.peer.map(|peer| peer.ip());
-    let admitted = gateway.admit(tenant, &identity, action, address).await;
-    let tenant = admitted.inspect_err(|_| deed.refused_at(tenant))?;
+    let ask = Ask {
+        identity: &identity,
+        address,
+        action,
+        about: about(route),
+        demand: demand(route),
+    };
+    let admitted = gateway.admit(tenant, &ask).await;
+    let (tenant, meter) = admitted.inspect_err(|_| deed.refused_at(tenant))?;
+    let body: &mut dyn RequestBody = &mut meter.incoming(body);
     deed.admitted(tenant.label());
     account.tenant = Some(tenant.label().clone());
-    // 4. The answer.
-    let museum = &config.museum;
+    // 4. What of it is for him, and the answer.
+    let visit = Visit {
+        gateway,
+        request,
+        tenant: &tenant,
+        identity: &identity,
+        sight: match action {
+            Action::Pull => tenant.sight(&identity, action),
+            Action::Push | Action::Delete | Action::Admin => Sight::Everything,
+        },
+    };
+    let answer = visit.answer(route, body, deed).await;
+    if let Err(error) = &answer
+        && error.kind() == ErrorKind::NotFound
+        && visit.may_be_hidden(route)
+    {
+        deed.out_of_sight();
+    }
+    answer.map(|response| meter.outgoing(&request.method, response))
+}
+
+/// What a route is to the limits.
+fn demand(route: &Route) -> Demand {
     match route {
-        Route::Index { .. } => charts::index(&tenant, request).await,
-        Route::File { file, .. } => {
-            let response = charts::file(&tenant, file, request).await?;
-            Ok(if museum.strict {
-                service::as_chartmuseum_types_it(response, file)
-            } else {
-                response
-            })
+        Route::Upload { .. } | Route::UploadProvenance { .. } => Demand::Upload,
+        _ => Demand::Request,
+    }
+}
+
+/// A request that has passed the gate of a tenant.
+#[derive(Debug)]
+struct Visit<'a> {
+    gateway: &'a Gateway,
+    request: &'a Request,
+    tenant: &'a Arc<Tenant>,
+    identity: &'a Identity,
+    /// What he may pull, where he pulls.
+    sight: Sight,
+}
+
+impl Visit<'_> {
+    async fn answer(
+        &self,
+        route: &Route,
+        body: &mut dyn RequestBody,
+        deed: &mut Deed<'_>,
+    ) -> Result<Response> {
+        let (gateway, request) = (self.gateway, self.request);
+        let (tenant, sight) = (self.tenant, &self.sight);
+        let config = gateway.config();
+        let museum = &config.museum;
+        match route {
+            Route::Index { .. } => charts::index(tenant, sight, request).await,
+            Route::File { file, .. } => {
+                let response = charts::file(tenant, sight, file, request).await?;
+                Ok(if museum.strict {
+                    service::as_chartmuseum_types_it(response, file)
+                } else {
+                    response
+                })
+            }
+            Route::OddFile {
+                looks_like_a_package: true,
+                ..
+            } => Err(Error::not_found("object not found")),
+            Route::OddFile { .. } => Err(Error::new(
+                ErrorKind::Unsupported,
+                "unsupported file extension",
+            )),
+            Route::ArtifactHub { tenant } => service::artifact_hub(config, tenant),
+            Route::Charts { .. } => museum::charts(tenant, sight, request).await,
+            Route::Chart { name, .. } => museum::chart(tenant, sight, name, request).await,
+            Route::Version { name, version, .. } => {
+                museum::version(tenant, sight, name, version, request).await
+            }
+            Route::Templates { name, version, .. } => {
+                let unpacking = &gateway.shared().unpacking;
+                museum::templates(tenant, sight, name, version, request, unpacking).await
+            }
+            Route::Values { name, version, .. } => {
+                let unpacking = &gateway.shared().unpacking;
+                museum::values(tenant, sight, name, version, request, unpacking).await
+            }
+            Route::Upload { .. } => {
+                let may = self.may_push();
+                museum::upload(tenant, museum, request, body, may, deed).await
+            }
+            Route::UploadProvenance { .. } => {
+                let may = self.may_push();
+                museum::upload_provenance(tenant, request, body, may, deed).await
+            }
+            Route::Delete { name, version, .. } => museum::delete(tenant, name, version).await,
+            Route::Preflight
+            | Route::Static { .. }
+            | Route::Metrics
+            | Route::Health
+            | Route::Info
+            | Route::Welcome => web::welcome(gateway).await,
         }
-        Route::OddFile {
-            looks_like_a_package: true,
-            ..
-        } => Err(Error::not_found("object not found")),
-        Route::OddFile { .. } => Err(Error::new(
-            ErrorKind::Unsupported,
-            "unsupported file extension",
-        )),
-        Route::ArtifactHub { tenant } => service::artifact_hub(config, tenant),
-        Route::Charts { .. } => museum::charts(&tenant, request).await,
-        Route::Chart { name, .. } => museum::chart(&tenant, name, request).await,
-        Route::Version { name, version, .. } => {
-            museum::version(&tenant, name, version, request).await
+    }
+
+    /// Whose chart an upload is, only the package says: the gate's question about its name, for whoever has read it.
+    fn may_push(&self) -> NameCheck {
+        let (tenant, identity) = (self.tenant.clone(), self.identity.clone());
+        Arc::new(move |name| {
+            let path = tenant.path().as_str();
+            let about = About::Name(name);
+            tenant
+                .policy()
+                .authorize(&identity, path, Action::Push, about)
+        })
+    }
+
+    /// Whether what was not found may be there for others. Of a file that is not shown nobody looks whose chart it is, so that
+    /// each is treated alike.
+    fn may_be_hidden(&self, route: &Route) -> bool {
+        match route {
+            Route::Chart { name, .. }
+            | Route::Version { name, .. }
+            | Route::Templates { name, .. }
+            | Route::Values { name, .. } => !self.sight.shows(name),
+            Route::File { .. } => self.sight != Sight::Everything,
+            Route::Upload { .. } | Route::UploadProvenance { .. } => true,
+            _ => false,
         }
-        Route::Templates { name, version, .. } => {
-            let unpacking = &gateway.shared().unpacking;
-            museum::templates(&tenant, name, version, request, unpacking).await
-        }
-        Route::Values { name, version, .. } => {
-            let unpacking = &gateway.shared().unpacking;
-            museum::values(&tenant, name, version, request, unpacking).await
-        }
-        Route::Upload { .. } => museum::upload(&tenant, museum, request, body, deed).await,
-        Route::UploadProvenance { .. } => {
-            museum::upload_provenance(&tenant, request, body, deed).await
-        }
-        Route::Delete { name, version, .. } => museum::delete(&tenant, name, version).await,
-        Route::Preflight
-        | Route::Static { .. }
-        | Route::Metrics
-        | Route::Health
-        | Route::Info
-        | Route::Welcome => web::welcome(gateway).await,
     }
 }
 
@@ -178,6 +275,14 @@ fn action(route: &Route) -> Action {
         Route::Upload { .. } | Route::UploadProvenance { .. } => Action::Push,
         Route::Delete { .. } => Action::Delete,
         _ => Action::Pull,
+    }
+}
+
+/// What the rules are asked about a route. Reading is about the tenant: what somebody may not see is left out of what he is shown.
+fn about(route: &Route) -> About<'_> {
+    match route {
+        Route::Delete { name, .. } => About::Name(name),
+        _ => About::Tenant,
     }
 }
 

@@ -255,7 +255,8 @@ fn render(issued: &Issued, access: &[Scope]) -> Response {
     )
 }
 
-fn refuse(error: &Error) -> Response {
+/// A refusal in the words of token servers.
+pub(super) fn refuse(error: &Error) -> Response {
     let (status, code) = wire(error.kind(), About::Repository);
     let message = match error.kind() {
         ErrorKind::Internal => "internal error; the log has the cause under this request id",

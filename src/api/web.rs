@@ -9,7 +9,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::partial;
-use crate::auth::Identity;
+use crate::auth::{About, Identity};
 use crate::config::{Action, Config};
 use crate::error::{Error, Result};
 use crate::gateway::Gateway;
@@ -47,7 +47,7 @@ fn tenants(gateway: &Gateway) -> String {
         let path = tenant.path().as_str();
         tenant
             .policy()
-            .allows(&Identity::Anonymous, path, Action::Pull)
+            .allows(&Identity::Anonymous, path, Action::Pull, About::Tenant)
     }) {
         let base = server
             .external_url

@@ -20,9 +20,9 @@ pub struct Event {
     pub time: Timestamp,
     /// The request's id, as in the access log and in the answer's `X-Request-Id`.
     pub request_id: Box<str>,
-    /// `pull`, `push`, `delete`, `admin` or `login`.
+    /// `pull`, `push`, `delete`, `admin` or `login`; `request` where a request was none that we know.
     pub action: &'static str,
-    /// The route's label, as in metrics and access log.
+    /// The route's label, as in metrics and access log; outside of requests what was run: `gc`, `reload`.
     pub route: &'static str,
     /// The tenant's label; absent where the request was about none that exists.
     pub tenant: Option<Arc<str>>,
@@ -205,6 +205,30 @@ struct Gap {
 }
 
 impl Event {
+    /// What an operator did otherwise than by a request: a command, a signal.
+    pub fn by_operator(
+        time: Timestamp,
+        action: &'static str,
+        route: &'static str,
+        result: Outcome,
+    ) -> Self {
+        Self {
+            time,
+            request_id: Box::default(),
+            action,
+            route,
+            tenant: None,
+            who: Who::operator(),
+            object: None,
+            digest: None,
+            address: None,
+            result,
+            status: 0,
+            error: None,
+            repeated: 0,
+        }
+    }
+
     /// The line, with its end.
     pub(super) fn render(&self) -> Vec<u8> {
         line(&Line {

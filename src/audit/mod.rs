@@ -13,7 +13,7 @@ mod writer;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
@@ -29,8 +29,10 @@ use crate::metrics::Metrics;
 
 /// How many events may wait; each has less than 4 KiB.
 const QUEUE: usize = 8_192;
-/// How long [`Audit::close`] waits for lines to be written.
+/// How long [`Audit::close`] waits for lines to be written, and [`Audit::record_patiently`] for room.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Between two looks for room.
+const ROOM_LOOK: Duration = Duration::from_millis(2);
 
 /// The audit log of a process. Shared behind an `Arc`.
 #[derive(Debug)]
@@ -57,6 +59,8 @@ struct Desk {
     repeats: Mutex<Repeats>,
     /// Lines that are missing and were not told yet.
     lost: AtomicU64,
+    /// Lines that are missing, told or not.
+    missing: AtomicU64,
     reopen: AtomicBool,
     closing: AtomicBool,
     metrics: Arc<Metrics>,
@@ -100,6 +104,7 @@ impl Audit {
         let desk = Arc::new(Desk {
             repeats: Mutex::default(),
             lost: AtomicU64::new(0),
+            missing: AtomicU64::new(0),
             reopen: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             metrics,
@@ -153,6 +158,32 @@ impl Audit {
         }
     }
 
+    /// The same for commands, which change more at a time than the queue holds and for whom nobody waits: waits for room, for five
+    /// seconds at most. Blocking; not for requests.
+    pub fn record_patiently(&self, event: Event) {
+        let Some(open) = &self.0 else { return };
+        let end = Instant::now() + PATIENCE;
+        let mut message = Message::Event(Box::new(event));
+        while let Err(refused) = open.queue.try_send(message) {
+            match refused {
+                TrySendError::Full(back) if Instant::now() < end => {
+                    message = back;
+                    std::thread::sleep(ROOM_LOOK);
+                }
+                TrySendError::Full(_) | TrySendError::Disconnected(_) => {
+                    open.desk.lose(1);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// How many lines are missing so far.
+    pub fn missing(&self) -> u64 {
+        let missing = |open: &Open| open.desk.missing.load(Ordering::Acquire);
+        self.0.as_ref().map_or(0, missing)
+    }
+
     /// Opens the file anew before the next line (SIGHUP): somebody has moved it away.
     pub fn reopen(&self) {
         if let Some(open) = &self.0 {
@@ -189,6 +220,7 @@ impl Desk {
     fn lose(&self, lines: u64) {
         if lines > 0 {
             self.lost.fetch_add(lines, Ordering::AcqRel);
+            self.missing.fetch_add(lines, Ordering::AcqRel);
             self.metrics.audit_lines("lost", lines);
         }
     }

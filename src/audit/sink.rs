@@ -1,12 +1,13 @@
 //! Where lines go: a file that is replaced when it is full, or standard output. Blocking; used by one thread.
 //!
 //! A line is in one file, whole: a process that was killed in the middle of one leaves the rest of it, which the next process
-//! ends with a line feed before it writes its own.
+//! ends with a line feed before it writes its own. Two processes may write to one file (a command, a successor): they take turns.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use crate::config::{Audit, AuditPlace};
 
@@ -129,8 +130,10 @@ impl Rotated {
         }
         let mut lines = std::mem::take(&mut self.waiting);
         let written = self.usable().and_then(|open| {
+            let _turn = Turn::take(&open.file);
             open.file.write_all(&lines)?;
-            open.size += lines.len() as u64;
+            // What others wrote counts, too.
+            open.size = open.file.metadata()?.len();
             Ok(())
         });
         lines.clear();
@@ -159,8 +162,14 @@ impl Rotated {
 
     /// Begins a new file. What cannot be renamed is written on: a line too many is better than one too few.
     fn rotate(&mut self) -> io::Result<()> {
-        // Also where another process has just done it.
-        if self.usable()?.size == 0 {
+        // Also where another process has just done it, or does it while we wait.
+        let open = self.usable()?;
+        if open.size == 0 {
+            return Ok(());
+        }
+        let (id, file) = (open.id, open.file.try_clone()?);
+        let _turn = Turn::take(&file);
+        if self.usable()?.id != id {
             return Ok(());
         }
         let renamed = if self.keep == 0 {
@@ -214,6 +223,9 @@ impl Open {
         };
         // Pipes and devices have no end to look at.
         if metadata.is_file() && open.size > 0 {
+            let handle = open.file.try_clone()?;
+            // Whoever is in the middle of a line now will end it.
+            let _turn = Turn::take(&handle);
             let mut last = [0];
             open.file.seek(SeekFrom::End(-1))?;
             open.file.read_exact(&mut last)?;
@@ -225,6 +237,38 @@ impl Open {
         Ok(open)
     }
 }
+
+/// The right to write to a file while no other process does. Ends with the value, and with the process.
+#[derive(Debug)]
+struct Turn<'f>(Option<&'f File>);
+
+impl<'f> Turn<'f> {
+    /// Waits for the others, for a second at most: one that was stopped in its turn must not keep us, and where nobody can take
+    /// turns (some network file systems) lines are written all the same.
+    fn take(file: &'f File) -> Self {
+        let end = Instant::now() + LONGEST_TURN;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Self(Some(file)),
+                Err(TryLockError::WouldBlock) if Instant::now() < end => {
+                    std::thread::sleep(TURN_LOOK);
+                }
+                Err(TryLockError::WouldBlock | TryLockError::Error(_)) => return Self(None),
+            }
+        }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if let Some(file) = self.0 {
+            let _ = file.unlock();
+        }
+    }
+}
+
+const LONGEST_TURN: Duration = Duration::from_secs(1);
+const TURN_LOOK: Duration = Duration::from_millis(1);
 
 #[cfg(test)]
 mod tests {

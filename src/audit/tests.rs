@@ -132,3 +132,57 @@ fn a_place_that_cannot_be_written_is_told_at_once() {
     assert!(error.message().contains("absent/audit.log"), "{error}");
     assert!(error.message().contains("audit.file"), "{error}");
 }
+
+#[test]
+fn two_processes_share_a_file_and_lose_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("audit.log");
+    let config = config::Audit {
+        max_size: 16 << 10,
+        keep: 1000,
+        ..config(&path)
+    };
+    let open = || Audit::open(Some(&config), Arc::default(), Clock::manual(start()));
+    let logs = [open().expect("a log"), open().expect("a log")];
+    let each = 2_000;
+    std::thread::scope(|scope| {
+        for (number, log) in logs.iter().enumerate() {
+            scope.spawn(move || {
+                for position in 0..each {
+                    let id = number as u64 * each + position;
+                    log.record_patiently(event(id, Outcome::Done));
+                }
+                log.close();
+            });
+        }
+    });
+    let mut ids = Vec::new();
+    for entry in folder.path().read_dir().expect("a folder") {
+        let text = std::fs::read_to_string(entry.expect("a file").path()).expect("text");
+        let of = |line: &Value| line["request_id"].as_str().map(str::to_owned);
+        ids.extend(lines(&text).iter().filter_map(of));
+    }
+    assert_eq!(ids.len() as u64, 2 * each);
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len() as u64, 2 * each);
+    assert!(logs.iter().all(|log| log.missing() == 0));
+}
+
+#[test]
+fn who_can_wait_loses_nothing_and_not_for_ever() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("audit.log");
+    let log = Audit::with_room(&config(&path), 4, Arc::default(), Clock::manual(start()));
+    let log = log.expect("a log");
+    for number in 0..2_000 {
+        log.record_patiently(event(number, Outcome::Done));
+    }
+    log.close();
+    assert_eq!(log.missing(), 0);
+    let text = std::fs::read_to_string(&path).expect("a log");
+    assert_eq!(lines(&text).len(), 2_000);
+    // Nobody takes anything any more.
+    log.record_patiently(event(0, Outcome::Done));
+    assert_eq!(log.missing(), 1);
+}

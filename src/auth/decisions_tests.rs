@@ -1,41 +1,52 @@
 //! What a policy decides, against a table that is written the plainest way: words, and no code shared with the policy.
 
-use std::collections::BTreeMap;
-
 use proptest::prelude::*;
 use proptest::sample::{Index, subsequence};
 
-use super::{Identity, Policy};
-use crate::config::{Access, Action, Rule, Subject};
+use super::{About, Identity, Policy};
+use crate::config::{Access, Action, Auth, Callers, Jwt, JwtKeys, Rule, Subject};
+use crate::error::ErrorKind;
 
-/// Somebody: as `--as` names him, his name, the groups and the claim that his token has.
+/// Somebody: as `--as` names him, whose tokens he has (`own` for users), his name, his groups, his claim.
 type Somebody = (
     &'static str,
-    Option<&'static str>,
+    &'static str,
+    &'static str,
     &'static [&'static str],
-    Option<(&'static str, &'static str)>,
+    &'static str,
 );
 
 const EVERYBODY: &[Somebody] = &[
-    ("anonymous", None, &[], None),
-    ("user:ci", Some("ci"), &[], None),
-    ("user:alice", Some("alice"), &[], None),
-    ("user:eve", Some("eve"), &[], None),
-    ("user:eve,group:dev", Some("eve"), &["dev"], None),
-    ("user:ci,group:ops", Some("ci"), &["ops"], None),
-    ("group:dev", None, &["dev"], None),
-    ("group:token", None, &["token"], None),
+    ("anonymous", "nobody", "", &[], ""),
+    ("user:ci", "own", "ci", &[], ""),
+    ("user:alice", "own", "alice", &[], ""),
+    ("user:eve", "own", "eve", &[], ""),
+    ("user:github:ci", "github", "ci", &[], ""),
+    ("user:github:bot", "github", "bot", &[], ""),
+    ("user:corp:ci", "corp", "ci", &[], ""),
+    ("user:corp:alice,group:dev", "corp", "alice", &["dev"], ""),
+    ("user:corp:eve,group:ops", "corp", "eve", &["ops"], ""),
+    ("group:corp:dev,group:ops", "corp", "", &["dev", "ops"], ""),
     (
-        "claim:repository=acme/app",
-        None,
+        "claim:github:repository=acme/app",
+        "github",
+        "",
         &[],
-        Some(("repository", "acme/app")),
+        "acme/app",
     ),
     (
-        "user:eve,claim:repository=evil/acme",
-        Some("eve"),
+        "user:github:ci,claim:github:repository=evil/acme",
+        "github",
+        "ci",
         &[],
-        Some(("repository", "evil/acme")),
+        "evil/acme",
+    ),
+    (
+        "claim:corp:repository=acme/app",
+        "corp",
+        "",
+        &[],
+        "acme/app",
     ),
 ];
 
@@ -43,19 +54,45 @@ const SUBJECTS: &[&str] = &[
     "user:*",
     "user:ci",
     "user:token",
-    "user:dev",
+    "user:github:ci",
+    "user:github:*",
+    "user:corp:ci",
     "group:dev",
     "group:ops",
     "group:none",
-    "claim:repository=acme/*",
-    "claim:repository=evil/acme",
-    "claim:other=*",
+    "group:corp:dev",
+    "group:github:dev",
+    "claim:github:repository=acme/*",
+    "claim:corp:repository=acme/*",
+    "claim:github:repository=evil/acme",
+    "claim:github:other=*",
 ];
 
 const ACTIONS: [Action; 4] = [Action::Pull, Action::Push, Action::Delete, Action::Admin];
 
-/// Who is in `dev` and `ops` by `auth.groups`.
-const MEMBERS: &[(&str, &[&str])] = &[("dev", &["alice"]), ("ops", &["alice", "ci"])];
+const PATTERNS: &[&str] = &["app", "app-*", "team/**", "hub/**", "*", "library/nginx"];
+
+const ABOUT: &[About<'static>] = &[
+    About::Tenant,
+    About::Name("app"),
+    About::Name("app-x"),
+    About::Name("app-x/y"),
+    About::Name("team/a/b"),
+    About::Name("library/nginx"),
+    About::Name("secret"),
+    About::Member {
+        upstream: "hub",
+        name: "app",
+    },
+    About::Member {
+        upstream: "hub",
+        name: "library/nginx",
+    },
+    About::Member {
+        upstream: "other",
+        name: "library/nginx",
+    },
+];
 
 fn subject(text: &str) -> Subject {
     let (kind, name) = text.split_once(':').expect("a kind");
@@ -70,19 +107,69 @@ fn subject(text: &str) -> Subject {
     }
 }
 
+/// Users, an issuer without groups, and one with.
+fn callers() -> Callers {
+    let jwt = |name: &str, groups: Option<&str>| Jwt {
+        name: Some(name.to_owned()),
+        groups_claim: groups.map(str::to_owned),
+        ..Jwt::new(JwtKeys::File("key.pem".into()), None)
+    };
+    let members = |users: &[&str]| users.iter().map(|&user| user.to_owned()).collect();
+    let auth = Auth {
+        users_file: Some("htpasswd".into()),
+        jwt: vec![jwt("github", None), jwt("corp", Some("groups"))],
+        groups: [
+            ("dev".to_owned(), members(&["alice"])),
+            ("ops".to_owned(), members(&["alice", "ci", "github:bot"])),
+        ]
+        .into(),
+        ..Auth::default()
+    };
+    Callers::new(&auth, false)
+}
+
 /// Whether a rule about `subject` is about `who`.
-fn means(subject: &str, (text, name, groups, claim): Somebody) -> bool {
-    if text == "anonymous" {
-        return false;
-    }
+fn means(subject: &str, (_, whose, name, groups, claim): Somebody) -> bool {
     match subject {
-        "user:*" => true,
-        "user:ci" => name == Some("ci"),
-        "group:dev" => groups.contains(&"dev") || name == Some("alice"),
-        "group:ops" => groups.contains(&"ops") || matches!(name, Some("alice" | "ci")),
-        "claim:repository=acme/*" => claim.is_some_and(|(_, value)| value.starts_with("acme/")),
-        "claim:repository=evil/acme" => claim.is_some_and(|(_, value)| value == "evil/acme"),
+        "user:*" => whose != "nobody",
+        "user:ci" => whose == "own" && name == "ci",
+        "user:github:ci" => whose == "github" && name == "ci",
+        "user:github:*" => whose == "github",
+        "user:corp:ci" => whose == "corp" && name == "ci",
+        "group:dev" => {
+            whose == "own" && name == "alice" || whose == "corp" && groups.contains(&"dev")
+        }
+        "group:ops" => {
+            whose == "own" && (name == "alice" || name == "ci")
+                || whose == "github" && name == "bot"
+                || whose == "corp" && groups.contains(&"ops")
+        }
+        "group:corp:dev" => whose == "corp" && groups.contains(&"dev"),
+        "claim:github:repository=acme/*" => whose == "github" && claim == "acme/app",
+        "claim:corp:repository=acme/*" => whose == "corp" && claim == "acme/app",
+        "claim:github:repository=evil/acme" => whose == "github" && claim == "evil/acme",
         _ => false,
+    }
+}
+
+/// Whether a rule with these names is about it.
+fn covers(names: &[&str], about: About<'_>) -> bool {
+    let fits = |name: &str| {
+        names.iter().any(|pattern| match *pattern {
+            "app" => name == "app",
+            "app-*" => name.starts_with("app-") && !name.contains('/'),
+            "team/**" => name.starts_with("team/"),
+            "hub/**" => name.starts_with("hub/"),
+            "*" => !name.contains('/'),
+            "library/nginx" => name == "library/nginx",
+            other => panic!("{other}"),
+        })
+    };
+    match about {
+        _ if names.is_empty() => true,
+        About::Tenant => true,
+        About::Name(name) => fits(name),
+        About::Member { upstream, name } => fits(name) || fits(&format!("{upstream}/{name}")),
     }
 }
 
@@ -90,56 +177,87 @@ fn includes(actions: &[Action], action: Action) -> bool {
     actions.contains(&Action::Admin) || actions.contains(&action)
 }
 
-fn rule() -> impl Strategy<Value = (Vec<&'static str>, Vec<Action>)> {
+/// Subjects, actions, names.
+type Words = (Vec<&'static str>, Vec<Action>, Vec<&'static str>);
+
+fn rule() -> impl Strategy<Value = Words> {
     (
         subsequence(SUBJECTS, 0..4),
         subsequence(ACTIONS.to_vec(), 0..4),
+        subsequence(PATTERNS, 0..3),
     )
 }
 
+/// What is answered: nothing where it is allowed.
+fn table(
+    anonymous: &[Action],
+    rules: &[Words],
+    who: Somebody,
+    action: Action,
+    about: About<'_>,
+) -> Option<ErrorKind> {
+    let allowed = |action: Action, about: About<'_>| {
+        let by_rule = rules.iter().any(|(subjects, actions, names)| {
+            includes(actions, action)
+                && (action != Action::Admin || names.is_empty())
+                && subjects.iter().any(|one| means(one, who))
+                && covers(names, about)
+        });
+        includes(anonymous, action) || by_rule
+    };
+    if allowed(action, about) {
+        None
+    } else if allowed(Action::Pull, About::Tenant) && !allowed(Action::Pull, about) {
+        Some(ErrorKind::NotFound)
+    } else if who.0 == "anonymous" {
+        Some(ErrorKind::Unauthenticated)
+    } else {
+        Some(ErrorKind::Forbidden)
+    }
+}
+
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
     #[test]
     fn every_decision_is_that_of_the_table(
-        anonymous in subsequence(ACTIONS.to_vec(), 0..3),
+        anonymous in subsequence(ACTIONS.to_vec(), 0..2),
         rules in proptest::collection::vec(rule(), 0..5),
         who in any::<Index>(),
     ) {
         let who = *who.get(EVERYBODY);
+        let owned = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
         let access = Access {
             anonymous: anonymous.clone(),
             rules: rules
                 .iter()
-                .map(|(subjects, actions)| Rule {
+                .map(|(subjects, actions, names)| Rule {
                     subjects: subjects.iter().map(|text| subject(text)).collect(),
                     actions: actions.clone(),
+                    names: owned(names),
                 })
                 .collect(),
         };
-        let groups: BTreeMap<String, Vec<String>> = MEMBERS
-            .iter()
-            .map(|(group, users)| {
-                let users = users.iter().map(|&user| user.to_owned());
-                ((*group).to_owned(), users.collect())
-            })
-            .collect();
-        let policy = Policy::new(&access, &groups).expect("a policy");
-        let identity = Identity::imagined(who.0).expect("somebody");
+        let callers = callers();
+        let policy = Policy::new(&access, &callers).expect("a policy");
+        let identity = Identity::imagined(who.0, &callers).expect("somebody");
         for path in ["", "acme", "acme/app"] {
             for action in ACTIONS {
-                let by_rule = rules.iter().any(|(subjects, actions)| {
-                    includes(actions, action) && subjects.iter().any(|one| means(one, who))
-                });
-                let expected = includes(&anonymous, action) || by_rule;
-                let allowed = policy.allows(&identity, path, action);
-                prop_assert_eq!(allowed, expected, "{} {:?}", who.0, action);
-                let refused = policy.authorize(&identity, path, action).err();
-                let kind = refused.map(|error| error.kind());
-                let stranger = who.0 == "anonymous";
-                prop_assert_eq!(kind, match (expected, stranger) {
-                    (true, _) => None,
-                    (false, true) => Some(crate::error::ErrorKind::Unauthenticated),
-                    (false, false) => Some(crate::error::ErrorKind::Forbidden),
-                });
+                let sight = policy.sight(&identity, path, action);
+                for about in ABOUT.iter().copied() {
+                    let expected = table(&anonymous, &rules, who, action, about);
+                    let refused = policy.authorize(&identity, path, action, about).err();
+                    let kind = refused.map(|error| error.kind());
+                    prop_assert_eq!(kind, expected, "{} {:?} {:?}", who.0, action, about);
+                    let allowed = policy.allows(&identity, path, action, about);
+                    prop_assert_eq!(allowed, expected.is_none());
+                    // What somebody is shown in lists is what he gets by name.
+                    prop_assert_eq!(sight.includes(about), allowed, "{} {:?} {:?}", who.0, action, about);
+                    if let About::Name(name) = about && allowed {
+                        // What is shown through the group, each upstream shows as well.
+                        let member = About::Member { upstream: "hub", name };
+                        prop_assert!(policy.allows(&identity, path, action, member));
+                    }
+                }
             }
         }
     }

@@ -11,6 +11,7 @@ mod hash;
 mod header;
 mod imagined;
 mod issue;
+mod names;
 mod plain;
 mod policy;
 mod realm;
@@ -19,6 +20,8 @@ mod remembered;
 #[cfg(test)]
 mod tests;
 mod token;
+#[doc(hidden)]
+pub mod untrusted;
 mod users;
 mod watched;
 
@@ -30,6 +33,7 @@ pub(crate) use self::attempts::network;
 pub use self::hash::{bcrypt_line, check_user_name};
 use self::header::Credentials;
 pub use self::issue::Issued;
+pub use self::names::{About, NamePatterns, Sight};
 use self::plain::PlainUsers;
 pub use self::policy::{Decision, Granted, Policy};
 use self::registry::Front;

@@ -1,11 +1,9 @@
 //! What an identity may do in one tenant.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
 use super::Identity;
-use super::token::ClaimPattern;
-use crate::config::{Access, Action, Rule, Subject};
+use super::names::{About, NamePatterns, Sight};
+use super::token::{ClaimPattern, Token};
+use crate::config::{Access, Action, Callers, Rule, Subject};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The access rules of one tenant, ready to be asked: a look-up allocates nothing.
@@ -36,33 +34,44 @@ pub enum Granted {
 }
 
 impl Policy {
-    /// The policy that `access` describes, where `groups` has the users of each group. Errors: a claim's pattern is none.
-    pub fn new(access: &Access, groups: &BTreeMap<String, Vec<String>>) -> Result<Self> {
-        let rules = access.rules.iter().map(|rule| Compiled::of(rule, groups));
+    /// The policy that `access` describes, where `callers` are those who can be somebody. Errors: a pattern is none; it is not
+    /// clear whom a subject means.
+    pub fn new(access: &Access, callers: &Callers) -> Result<Self> {
+        let rules = access.rules.iter().map(|rule| Compiled::of(rule, callers));
         Ok(Self {
             anonymous: Actions::of(&access.anonymous),
             rules: rules.collect::<Result<_>>()?,
         })
     }
 
-    /// Whether `identity` may do `action` in the tenant at `path` (segments joined by `/`, empty for the root).
-    pub fn allows(&self, identity: &Identity, path: &str, action: Action) -> bool {
-        self.decide(identity, path, action).allowed
+    /// Whether `identity` may do `action` to what `about` says, in the tenant at `path` (segments joined by `/`, empty for the
+    /// root).
+    pub fn allows(
+        &self,
+        identity: &Identity,
+        path: &str,
+        action: Action,
+        about: About<'_>,
+    ) -> bool {
+        self.decide(identity, path, action, about).allowed
     }
 
     /// As [`Policy::allows`], with the reason. What anonymous clients may do, everybody may.
-    pub fn decide(&self, identity: &Identity, path: &str, action: Action) -> Decision {
+    pub fn decide(
+        &self,
+        identity: &Identity,
+        path: &str,
+        action: Action,
+        about: About<'_>,
+    ) -> Decision {
         let by = if self.anonymous.contain(action) {
             Some(Granted::Anonymous)
-        } else if let Some(rule) = self.rule_for(identity, action) {
+        } else if let Some(rule) = self.rule_for(identity, action, about) {
             Some(Granted::Rule(rule))
         } else {
-            match identity {
-                Identity::Token(token) if token.grants(path).contain(action) => {
-                    Some(Granted::Token)
-                }
-                _ => None,
-            }
+            let own = Own::of(identity, path);
+            let covers = || own.names.is_none_or(|names| about.is_covered_by(names));
+            (own.actions.contain(action) && covers()).then_some(Granted::Token)
         };
         Decision {
             allowed: by.is_some(),
@@ -70,11 +79,66 @@ impl Policy {
         }
     }
 
-    /// Nothing, where `identity` may do `action`; else the error to answer with: anonymous clients and holders of tokens that
-    /// do not reach so far are asked for credentials (401), known users are refused (403).
-    pub fn authorize(&self, identity: &Identity, path: &str, action: Action) -> Result<()> {
-        if self.allows(identity, path, action) {
+    /// The rules that would allow it if they were about other names.
+    pub fn rules_about_others<'p>(
+        &'p self,
+        identity: &'p Identity,
+        action: Action,
+        about: About<'p>,
+    ) -> impl Iterator<Item = usize> + 'p {
+        let rules = self.rules.iter().enumerate();
+        let misses = rules.filter(move |(_, rule)| {
+            let others = rule.objects.as_ref();
+            rule.actions.contain(action)
+                && rule.is_about(identity)
+                && others.is_some_and(|objects| !about.is_covered_by(objects))
+        });
+        misses.map(|(number, _)| number)
+    }
+
+    /// To what in the tenant at `path` `identity` may do `action`: exactly what [`Policy::allows`] says for each name.
+    pub fn sight(&self, identity: &Identity, path: &str, action: Action) -> Sight {
+        if self.anonymous.contain(action) {
+            return Sight::Everything;
+        }
+        let mut patterns = Vec::new();
+        let rules = self
+            .rules
+            .iter()
+            .filter(|rule| rule.actions.contain(action) && rule.is_about(identity));
+        for rule in rules {
+            match &rule.objects {
+                None => return Sight::Everything,
+                Some(objects) => patterns.push(objects.clone()),
+            }
+        }
+        let own = Own::of(identity, path);
+        match own.names {
+            _ if !own.actions.contain(action) => {}
+            None => return Sight::Everything,
+            Some(names) => patterns.push(names.clone()),
+        }
+        Sight::of(patterns)
+    }
+
+    /// Nothing, where `identity` may do `action` to what `about` says; else the error to answer with.
+    ///
+    /// Who may pull other things here learns nothing about this one: it is not found (404), whether it is there or not. Otherwise
+    /// anonymous clients and holders of tokens that do not reach so far are asked for credentials (401), and known users are
+    /// refused (403). Nothing is looked up for any of them.
+    pub fn authorize(
+        &self,
+        identity: &Identity,
+        path: &str,
+        action: Action,
+        about: About<'_>,
+    ) -> Result<()> {
+        if self.allows(identity, path, action, about) {
             return Ok(());
+        }
+        let pulls = |about| self.allows(identity, path, Action::Pull, about);
+        if about != About::Tenant && pulls(About::Tenant) && !pulls(about) {
+            return Err(Error::not_found(format!("{about} does not exist here")));
         }
         let verb = verb(action);
         Err(match identity {
@@ -83,16 +147,14 @@ impl Policy {
                 format!("credentials are needed to {verb} here"),
             ),
             // The challenge of a 401 says which token is needed; the client can fetch that one.
-            Identity::Token(token) if !token.names_somebody() => Error::new(
+            _ if identity.may_have_more() => Error::new(
                 ErrorKind::Unauthenticated,
                 format!("the token does not allow to {verb} here"),
             ),
-            Identity::User { .. } | Identity::Certificate { .. } | Identity::Token(_) => {
-                Error::new(
-                    ErrorKind::Forbidden,
-                    format!("`{identity}` may not {verb} here"),
-                )
-            }
+            _ => Error::new(
+                ErrorKind::Forbidden,
+                format!("`{identity}` may not {verb} here"),
+            ),
         })
     }
 
@@ -103,61 +165,138 @@ impl Policy {
         self.anonymous.contain(least) && !self.rules.iter().any(is_more)
     }
 
-    fn rule_for(&self, identity: &Identity, action: Action) -> Option<usize> {
-        self.rules
-            .iter()
-            .position(|rule| rule.actions.contain(action) && rule.is_about(identity))
+    fn rule_for(&self, identity: &Identity, action: Action, about: About<'_>) -> Option<usize> {
+        self.rules.iter().position(|rule| {
+            rule.actions.contain(action)
+                && rule.is_about(identity)
+                && rule
+                    .objects
+                    .as_ref()
+                    .is_none_or(|objects| about.is_covered_by(objects))
+        })
+    }
+}
+
+/// What an identity brings with it, whatever the rules say.
+struct Own<'i> {
+    actions: Actions,
+    /// To which names; `None`: to all.
+    names: Option<&'i NamePatterns>,
+}
+
+impl<'i> Own<'i> {
+    fn of(identity: &'i Identity, path: &str) -> Self {
+        match identity {
+            Identity::Token(token) => Self {
+                actions: token.grants(path),
+                names: None,
+            },
+            Identity::Anonymous | Identity::User { .. } | Identity::Certificate { .. } => Self {
+                actions: Actions::of(&[]),
+                names: None,
+            },
+        }
     }
 }
 
 #[derive(Clone, Debug)]
 struct Compiled {
     everybody: bool,
-    /// Users, those of the groups included.
+    /// Our own users and holders of certificates, those of the groups included.
     names: Vec<String>,
-    /// Groups, as tokens name them.
-    groups: Vec<String>,
-    claims: Vec<ClaimPattern>,
+    /// Holders of tokens, each with the entry of `auth.jwt` that must vouch for it.
+    tokens: Vec<(usize, Holder)>,
     actions: Actions,
+    /// What of the tenant it is about; `None`: all of it.
+    objects: Option<NamePatterns>,
+}
+
+/// What a token has to say.
+#[derive(Clone, Debug)]
+enum Holder {
+    /// Anything.
+    Any,
+    /// Who holds it.
+    Named(String),
+    /// That he belongs to a group.
+    InGroup(String),
+    /// A claim.
+    With(ClaimPattern),
 }
 
 impl Compiled {
-    fn of(rule: &Rule, members: &BTreeMap<String, Vec<String>>) -> Result<Self> {
+    fn of(rule: &Rule, callers: &Callers) -> Result<Self> {
+        let objects = (!rule.names.is_empty()).then(|| NamePatterns::new(&rule.names));
+        let actions = Actions::of(&rule.actions);
         let mut compiled = Self {
             everybody: false,
             names: Vec::new(),
-            groups: Vec::new(),
-            claims: Vec::new(),
-            actions: Actions::of(&rule.actions),
+            tokens: Vec::new(),
+            // Administering is nothing that is done to one name.
+            actions: match objects {
+                Some(_) => actions.without_admin(),
+                None => actions,
+            },
+            objects: objects.transpose()?,
         };
         for subject in &rule.subjects {
             match subject {
-                Subject::User(name) => compiled.names.push(name.clone()),
                 Subject::AnyUser => compiled.everybody = true,
+                Subject::User(name) => compiled.add_user(name, callers)?,
                 Subject::Group(group) => {
-                    let users = members.get(group).into_iter().flatten();
-                    compiled.names.extend(users.cloned());
-                    compiled.groups.push(group.clone());
+                    for name in callers.members(group) {
+                        compiled.add_user(name, callers)?;
+                    }
+                    let meant = callers.group(group).map_err(Error::invalid)?;
+                    let holder = Holder::InGroup(meant.text.to_owned());
+                    compiled.tokens.extend(meant.entry.map(|at| (at, holder)));
                 }
                 Subject::Claim { name, pattern } => {
-                    compiled.claims.push(ClaimPattern::new(name, pattern)?);
+                    let meant = callers.claim(name).map_err(Error::invalid)?;
+                    let holder = Holder::With(ClaimPattern::new(meant.text, pattern)?);
+                    compiled.tokens.extend(meant.entry.map(|at| (at, holder)));
                 }
             }
         }
         Ok(compiled)
     }
 
-    fn is_about(&self, identity: &Identity) -> bool {
-        let named = |name: &Arc<str>| self.names.iter().any(|known| **known == **name);
-        if self.everybody && *identity != Identity::Anonymous || identity.name().is_some_and(named)
-        {
-            return true;
+    fn add_user(&mut self, name: &str, callers: &Callers) -> Result<()> {
+        let meant = callers.user(name).map_err(Error::invalid)?;
+        if meant.own {
+            self.names.push(meant.text.to_owned());
         }
-        let Identity::Token(token) = identity else {
-            return false;
+        let holder = match meant.text {
+            "*" => Holder::Any,
+            name => Holder::Named(name.to_owned()),
         };
-        self.groups.iter().any(|group| token.is_in(group))
-            || self.claims.iter().any(|claim| token.has(claim))
+        self.tokens.extend(meant.entry.map(|at| (at, holder)));
+        Ok(())
+    }
+
+    fn is_about(&self, identity: &Identity) -> bool {
+        match identity {
+            Identity::Anonymous => false,
+            _ if self.everybody => true,
+            Identity::User { name } | Identity::Certificate { subject: name } => {
+                self.names.iter().any(|known| **known == **name)
+            }
+            Identity::Token(token) => self
+                .tokens
+                .iter()
+                .any(|(entry, holder)| *entry == token.entry() && holder.is(token)),
+        }
+    }
+}
+
+impl Holder {
+    fn is(&self, token: &Token) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Named(name) => token.subject().is_some_and(|known| **known == **name),
+            Self::InGroup(group) => token.is_in(group),
+            Self::With(claim) => token.has(claim),
+        }
     }
 }
 
@@ -172,6 +311,10 @@ impl Actions {
             other => bit(*other),
         };
         Self(actions.iter().map(bits).fold(0, |all, bits| all | bits))
+    }
+
+    fn without_admin(self) -> Self {
+        Self(self.0 & !bit(Action::Admin))
     }
 
     pub(super) fn contain(self, action: Action) -> bool {
@@ -212,14 +355,17 @@ mod tests {
                 Rule {
                     subjects: vec![Subject::User("ci".into()), Subject::User("CN=ci".into())],
                     actions: vec![Action::Push],
+                    names: Vec::new(),
                 },
                 Rule {
                     subjects: vec![Subject::AnyUser],
                     actions: vec![Action::Delete],
+                    names: Vec::new(),
                 },
                 Rule {
                     subjects: vec![Subject::User("root".into())],
                     actions: vec![Action::Admin],
+                    names: Vec::new(),
                 },
             ],
         })
@@ -227,7 +373,7 @@ mod tests {
 
     /// The policy of tenants without groups.
     fn of(access: &Access) -> Policy {
-        Policy::new(access, &BTreeMap::new()).expect("a policy")
+        Policy::new(access, &Callers::default()).expect("a policy")
     }
 
     #[test]
@@ -249,7 +395,7 @@ mod tests {
             (user("root"), Action::Push, Some(Granted::Rule(2))),
             (user("root"), Action::Admin, Some(Granted::Rule(2))),
         ] {
-            let decision = policy.decide(&identity, "", action);
+            let decision = policy.decide(&identity, "", action, About::Tenant);
             assert_eq!(decision.by, by, "{identity} {action:?}");
             assert_eq!(decision.allowed, by.is_some());
         }
@@ -260,13 +406,17 @@ mod tests {
         let policy = policy();
         let kind = |identity: &Identity| {
             policy
-                .authorize(identity, "", Action::Push)
+                .authorize(identity, "", Action::Push, About::Tenant)
                 .expect_err("refused")
                 .kind()
         };
         assert_eq!(kind(&Identity::Anonymous), ErrorKind::Unauthenticated);
         assert_eq!(kind(&user("eve")), ErrorKind::Forbidden);
-        assert!(policy.authorize(&user("ci"), "", Action::Push).is_ok());
+        assert!(
+            policy
+                .authorize(&user("ci"), "", Action::Push, About::Tenant)
+                .is_ok()
+        );
     }
 
     #[test]
@@ -275,6 +425,7 @@ mod tests {
             let rule = Rule {
                 subjects: vec![Subject::AnyUser],
                 actions: rule.to_vec(),
+                names: Vec::new(),
             };
             of(&Access {
                 anonymous: anonymous.to_vec(),
@@ -292,7 +443,7 @@ mod tests {
     fn nothing_is_allowed_by_default() {
         let policy = of(&Access::default());
         for identity in [Identity::Anonymous, user("ci")] {
-            assert!(!policy.allows(&identity, "", Action::Pull));
+            assert!(!policy.allows(&identity, "", Action::Pull, About::Tenant));
         }
     }
 }

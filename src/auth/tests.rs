@@ -216,6 +216,7 @@ async fn rules_and_tokens_both_allow() {
     let rule = |subject, action| config::Rule {
         subjects: vec![subject],
         actions: vec![action],
+        names: Vec::new(),
     };
     let policy = policy_of(&config::Access {
         anonymous: vec![],
@@ -248,20 +249,27 @@ async fn rules_and_tokens_both_allow() {
         (&named, "org2", Push, Some(Granted::Rule(1))),
         (&named, "org2", Pull, None),
     ] {
-        let decision = policy.decide(identity, path, action);
+        let decision = policy.decide(identity, path, action, About::Tenant);
         assert_eq!(decision.by, by, "{identity} {path} {action:?}");
     }
-    let error = policy.authorize(&named, "org2", Pull).expect_err("refused");
+    let error = policy
+        .authorize(&named, "org2", Pull, About::Tenant)
+        .expect_err("refused");
     assert_eq!(error.kind(), ErrorKind::Unauthenticated);
     let everybody = policy_of(&config::Access {
         anonymous: vec![],
         rules: vec![rule(config::Subject::AnyUser, Pull)],
     });
-    assert!(everybody.allows(&nameless, "org2", Pull));
-    assert!(!everybody.allows(&Identity::Anonymous, "org2", Pull));
+    assert!(everybody.allows(&nameless, "org2", Pull, About::Tenant));
+    assert!(!everybody.allows(&Identity::Anonymous, "org2", Pull, About::Tenant));
 }
 
-/// A policy without groups.
+/// A policy where tokens come from one entry.
 fn policy_of(access: &config::Access) -> Policy {
-    Policy::new(access, &std::collections::BTreeMap::new()).expect("a policy")
+    let key = config::JwtKeys::File("key.pem".into());
+    let auth = config::Auth {
+        jwt: vec![config::Jwt::new(key, Some("access"))],
+        ..config::Auth::default()
+    };
+    Policy::new(access, &config::Callers::new(&auth, false)).expect("a policy")
 }

@@ -21,7 +21,6 @@ mod object;
 mod pull;
 mod redis;
 mod running;
-mod server_url;
 mod temporary;
 mod tier;
 mod verify;
@@ -37,6 +36,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+pub(crate) use self::breaker::Breaker;
 use self::disk::Disk;
 pub use self::fill::{FillRequest, FillSource};
 use self::fill::{Leader, Patience, Promise};
@@ -50,6 +50,7 @@ use self::names::Names;
 pub use self::names::{NameRecord, NameState};
 pub use self::object::{Object, Status};
 use self::redis::Redis;
+pub use self::redis::{Failure as RedisFailure, RedisConnection, Script};
 pub use self::running::Sharing;
 use self::running::{Place, Running};
 use self::temporary::{FileSystem, Volume};
@@ -320,6 +321,11 @@ impl Cache {
     /// Waits until no fill is under way; for tests and for a drain that has the time.
     pub async fn idle(&self) {
         self.running.idle().await;
+    }
+
+    /// The connection to the redis server that replicas share, for others who keep something there; `None`: there is none.
+    pub fn redis(&self) -> Option<&Arc<RedisConnection>> {
+        self.redis.as_ref().map(|redis| redis.connection())
     }
 
     /// Writes what is pending (recency, names) and releases the ledger. For the end of the process; whatever is learnt

@@ -5,14 +5,16 @@ use std::fmt::Write as _;
 use super::bar::Bar;
 use super::failure::Failure;
 use super::inspect::print;
+use super::noted::Noted;
 use super::{args, serve};
+use crate::audit::{Event, Object, Outcome};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::Body;
 use crate::net::Clients;
 use crate::server;
-use crate::store::registry::{Collected, RegistryStore, Rules, Step, Tally};
+use crate::store::registry::{Collected, RegistryStore, Removed, Rules, Step, Tally};
 use crate::store::{Parts, Places};
 
 /// Collects, and prints what came of it. Damage is a failure: somebody should look.
@@ -24,9 +26,23 @@ pub(super) fn run(arguments: &args::Gc) -> Result<(), Failure> {
         untagged: arguments.untagged,
         belief: None,
     };
+    let noted = match rules.delete {
+        true => Some(Noted::open(&config, "gc")?),
+        false => None,
+    };
     let runtime = server::runtime(&config.server)?;
-    let collected = runtime.block_on(collect(&config, &rules))?;
+    let collected = runtime.block_on(collect(&config, &rules, noted.as_ref()));
+    let closed = noted.map_or(Ok(()), |noted| {
+        let result = match &collected {
+            Ok(_) => Outcome::Done,
+            Err(_) => Outcome::Failed,
+        };
+        noted.note("admin", result, |_| {});
+        noted.close()
+    });
+    let collected = collected?;
     print(&Body::Bytes(report(&collected, &rules).into()))?;
+    closed?;
     match collected.broken.len() {
         0 => Ok(()),
         count => Err(Error::new(
@@ -37,7 +53,7 @@ pub(super) fn run(arguments: &args::Gc) -> Result<(), Failure> {
     }
 }
 
-async fn collect(config: &Config, rules: &Rules) -> Result<Collected> {
+async fn collect(config: &Config, rules: &Rules, noted: Option<&Noted>) -> Result<Collected> {
     let clients = Clients::new();
     let parts = Parts {
         state_dir: config.data_dir.join("cache").join("hosted"),
@@ -47,19 +63,52 @@ async fn collect(config: &Config, rules: &Rules) -> Result<Collected> {
     };
     let store = RegistryStore::open(&config.store, parts).await?;
     let (mark, sweep) = (Bar::new("repositories"), Bar::new("contents"));
-    let collected = store
-        .collect(rules, &|step, done, total| {
-            let bar = match step {
-                Step::Mark => &mark,
-                Step::Sweep => &sweep,
-            };
-            let number = |number| usize::try_from(number).unwrap_or(usize::MAX);
-            bar.show(number(done), number(total));
-        })
-        .await;
+    let progress = |step, done, total| {
+        let bar = match step {
+            Step::Mark => &mark,
+            Step::Sweep => &sweep,
+        };
+        let number = |number| usize::try_from(number).unwrap_or(usize::MAX);
+        bar.show(number(done), number(total));
+    };
+    let told = |removed: Removed<'_>| {
+        if let Some(noted) = noted {
+            noted.note("delete", Outcome::Done, |event| describe(&removed, event));
+        }
+    };
+    let collected = store.collect_and_tell(rules, &progress, &told).await;
     mark.finish();
     sweep.finish();
     collected
+}
+
+/// What the audit log says about one thing that is gone.
+fn describe(removed: &Removed<'_>, event: &mut Event) {
+    match removed {
+        Removed::Link {
+            tenant,
+            repository,
+            digest,
+        } => {
+            let digest = digest.to_string();
+            event.tenant = Some(label(tenant).into());
+            let name = repository.replace('+', "/");
+            event.object = Some(Object::repository(&name, Some(&digest)));
+            event.digest = Some(digest.into());
+        }
+        Removed::Content(digest) => {
+            event.object = Some(Object::own("content", "", None));
+            event.digest = Some(digest.to_string().into());
+        }
+    }
+}
+
+/// A tenant's name for people, from its segment in keys.
+fn label(segment: &str) -> String {
+    match segment {
+        "_root" => "/".to_owned(),
+        tenant => tenant.replace('+', "/"),
+    }
 }
 
 /// The tables.
@@ -79,12 +128,8 @@ fn report(collected: &Collected, rules: &Rules) -> String {
     ];
     let mut rows = vec![head];
     for share in &collected.tenants {
-        let name = match share.tenant.as_str() {
-            "_root" => "/".to_owned(),
-            tenant => tenant.replace('+', "/"),
-        };
         rows.push([
-            name,
+            label(&share.tenant),
             share.repositories.to_string(),
             share.tags.to_string(),
             tally(share.manifests),

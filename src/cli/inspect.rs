@@ -9,7 +9,7 @@ use super::failure::Failure;
 use super::images::Image;
 use super::{args, serve};
 use crate::auth::Identity;
-use crate::config::{Action, Config};
+use crate::config::{Action, Callers, Config};
 use crate::error::{Error, Result};
 use crate::gateway::{Gateway, Tenant, rights};
 use crate::http::Body;
@@ -35,7 +35,7 @@ pub(super) fn explain(arguments: &args::Explain) -> Result<(), Failure> {
     let config = serve::read(arguments.config.as_deref())?;
     let what = arguments.chart.as_deref();
     if let Some(subjects) = &arguments.as_whom {
-        let identity = Identity::imagined(subjects)?;
+        let identity = Identity::imagined(subjects, &Callers::of(&config))?;
         let action = action(what.unwrap_or("pull"))?;
         let said = rights::explain(&config, &identity, &arguments.tenant, action)?;
         return print(&Body::Bytes(format!("{said}\n").into()));

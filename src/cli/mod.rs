@@ -9,6 +9,7 @@ mod gc;
 mod images;
 mod inspect;
 pub mod logging;
+mod noted;
 pub mod passwd;
 mod serve;
 

@@ -1,5 +1,6 @@
 //! `chartgate serve`: the process from its first line to its last, on one page.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,13 +14,13 @@ use super::args;
 use super::bar;
 use super::failure::Failure;
 use crate::api;
-use crate::audit::Audit;
+use crate::audit::{self, Audit};
 use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::error::{Error, Result};
 use crate::gateway::{Gateway, Progress, Shared};
-use crate::http::{Request, RequestBody, Response};
+use crate::http::{Request, RequestBody, Response, StatusCode};
 use crate::metrics::{Metrics, MuseumRequest};
 use crate::net::Clients;
 use crate::repository::Freshness;
@@ -219,6 +220,18 @@ async fn announce(gateway: Arc<Gateway>) {
     }
     gateway.settled().await;
     for tenant in gateway.tenants() {
+        if let Some(registry) = tenant.registry() {
+            let upstreams = registry.members().map(|(name, _)| format!("`{name}`"));
+            let parts = registry
+                .hosted(None)
+                .is_ok()
+                .then(|| "its own store".to_owned());
+            let parts: Vec<_> = parts.into_iter().chain(upstreams).collect();
+            info!(tenant.name = %tenant.path(), "serving `{}` as a registry, from {}", tenant.path(), parts.join(", "));
+        }
+        if tenant.charts().members().is_empty() {
+            continue;
+        }
         let snapshot = tenant.charts().snapshot();
         info!(tenant.name = %tenant.path(), charts = snapshot.chart_count(), versions = snapshot.versions(),
             "serving `{}` with {} charts in {} versions", tenant.path(), snapshot.chart_count(), snapshot.versions());
@@ -255,15 +268,22 @@ impl Hooks for Process {
             return;
         };
         let running = self.gateway.load_full();
-        match self.rebuild(&running, read.clone()).await {
+        let result = match self.rebuild(&running, read.clone()).await {
             Ok(gateway) => {
                 self.gateway.store(gateway);
                 info!("reloaded `{name}`");
+                audit::Outcome::Done
             }
             Err(failure) => {
                 error!("`{name}` is not loaded, and the running configuration stays: {failure}");
+                audit::Outcome::Failed
             }
-        }
+        };
+        // It may have changed who may do what.
+        let audit = &running.shared().audit;
+        let mut event = audit::Event::by_operator(audit.now(), "admin", "reload", result);
+        event.object = Some(audit::Object::file(name));
+        audit.record(event);
     }
 
     async fn shutdown(&self) {
@@ -316,6 +336,13 @@ impl Handler for Public {
     async fn handle(&self, request: &Request, body: &mut dyn RequestBody) -> Response {
         let gateway = self.0.gateway.load_full();
         api::handle(&gateway, request, body).await
+    }
+
+    fn refused(&self, peer: Option<SocketAddr>, id: &str, status: StatusCode) {
+        let gateway = self.0.gateway.load();
+        let metrics = &gateway.shared().metrics;
+        metrics.request("-", "none", status.as_u16(), Duration::ZERO);
+        api::refused(&gateway, peer, id, status);
     }
 
     fn turned_away(&self, why: TurnedAway) {

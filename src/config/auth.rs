@@ -1,16 +1,17 @@
 //! `auth:`
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use url::{Host, Url};
 
+use super::callers::has_certificates;
 use super::resolve::required;
 use super::section::{Context, Section, Value};
 use super::{
-    Auth, Challenge, Jwks, Jwt, JwtKeys, Secret, Server, Subject, Tenant, TokenServer, units,
-    upstreams,
+    Auth, Callers, Challenge, Jwks, Jwt, JwtKeys, Secret, Server, Subject, Tenant, TokenServer,
+    units, upstreams,
 };
 use crate::names::{TenantPath, TenantPattern};
 
@@ -51,7 +52,14 @@ pub(super) fn read(value: Option<Value<'_>>) -> Auth {
             .collect();
     }
     if let Some(value) = section.take("jwt") {
-        auth.jwt = value.items().iter().filter_map(jwt).collect();
+        let entries = value.items();
+        auth.jwt = entries.iter().filter_map(jwt).collect();
+        let mut names = HashSet::new();
+        for name in auth.jwt.iter().filter_map(|jwt| jwt.name.as_ref()) {
+            if !names.insert(name) {
+                value.mistake(format!("two entries are called `{name}`; rename one"));
+            }
+        }
     }
     if let Some(challenge) = section
         .take("challenge")
@@ -124,13 +132,16 @@ fn jwt(value: &Value<'_>) -> Option<Jwt> {
             "public_key_file",
             "`jwks_url` says already where the keys are",
         );
-        jwks(&mut section).map(JwtKeys::Url)
+        jwks(&mut section).map(|jwks| JwtKeys::Url(Box::new(jwks)))
     } else {
         for key in ["jwks_max_stale", "timeout", "proxy", "tls", "allow_private"] {
             section.refuse(key, "only `jwks_url` is fetched");
         }
         required(&mut section, "public_key_file", Value::readable_file).map(JwtKeys::File)
     };
+    let name = section
+        .take("name")
+        .and_then(|value| value.parsed(entry_name));
     let audience = text(&mut section, "audience");
     let issuer = text(&mut section, "issuer");
     let actions_path = text(&mut section, "actions_path");
@@ -146,6 +157,7 @@ fn jwt(value: &Value<'_>) -> Option<Jwt> {
     let says_who = by_url || subject_claim.is_some();
     let museum = (!says_who).then(|| ACTIONS_PATH.to_owned());
     Some(Jwt {
+        name,
         keys: keys?,
         audience,
         issuer,
@@ -154,6 +166,16 @@ fn jwt(value: &Value<'_>) -> Option<Jwt> {
         groups_claim,
         required_claims: required_claims.unwrap_or_default(),
     })
+}
+
+/// What rules write before a colon.
+fn entry_name(text: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if !text.is_empty() && text.len() <= 64 && text.chars().all(plain) {
+        Ok(text.to_owned())
+    } else {
+        Err("write a name of letters, digits, `-`, `_` and `.`".into())
+    }
 }
 
 fn jwks(section: &mut Section<'_>) -> Option<Jwks> {
@@ -215,7 +237,7 @@ pub(super) fn claim(text: &str) -> Result<(String, String), String> {
     Ok((name.to_owned(), pattern.to_owned()))
 }
 
-/// The users of one group. Their names are not checked: they may come with a file, a certificate or a token.
+/// The users of one group, named as in rules. Their names are not checked: they may come with a file, a certificate or a token.
 fn group(value: &Value<'_>) -> Vec<String> {
     let users = value.items();
     let name = |item: &Value<'_>| {
@@ -275,10 +297,9 @@ pub(super) fn users_for_rules(
     tenants: &BTreeMap<TenantPath, Tenant>,
     patterns: &BTreeMap<TenantPattern, Tenant>,
 ) {
-    let certificates = server
-        .https
-        .iter()
-        .any(|https| https.client_ca_file.is_some());
+    let certificates = has_certificates(server);
+    let callers = Callers::new(auth, certificates);
+    whom_rules_mean(context, &callers, tenants, patterns);
     let tokens = !auth.jwt.is_empty();
     if !tokens {
         claims_without_tokens(context, tenants, patterns);
@@ -304,6 +325,33 @@ pub(super) fn users_for_rules(
                 None,
                 "rules name users, and nobody can be one: set `auth.users_file` or `auth.users`",
             );
+        }
+    }
+}
+
+/// Names and claims in rules are somebody's.
+fn whom_rules_mean(
+    context: &Context<'_>,
+    callers: &Callers,
+    tenants: &BTreeMap<TenantPath, Tenant>,
+    patterns: &BTreeMap<TenantPattern, Tenant>,
+) {
+    let tenants = tenants
+        .iter()
+        .map(|(path, tenant)| (path.to_string(), tenant));
+    let patterns = patterns
+        .iter()
+        .map(|(pattern, tenant)| (pattern.to_string(), tenant));
+    for (key, tenant) in tenants.chain(patterns) {
+        for (number, rule) in tenant.access.rules.iter().enumerate() {
+            for mistake in rule
+                .subjects
+                .iter()
+                .filter_map(|one| callers.check(one).err())
+            {
+                let path = format!("tenants.{key}.access.rules[{number}].subjects");
+                context.mistake(&path, None, mistake);
+            }
         }
     }
 }

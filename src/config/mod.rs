@@ -7,9 +7,11 @@ mod audit;
 mod auth;
 mod bucket_url;
 mod buckets;
+mod callers;
 mod client;
 mod expand;
 mod leaves;
+mod limits;
 mod mistakes;
 mod museum;
 pub mod namespace;
@@ -36,8 +38,10 @@ use std::time::Duration;
 
 use url::Url;
 
+pub use self::callers::{Callers, Meant};
 pub use self::client::{Budget, Client, UpstreamAuth};
 pub use self::leaves::{Leaf, leaves};
+pub use self::limits::{Limit, LimitBy, Limited};
 pub use self::mistakes::{Mistake, Mistakes, nearest};
 pub use self::museum::Museum;
 pub use self::network::{ForwardedHeader, Network, TrustedProxies, owner_of};
@@ -135,6 +139,8 @@ pub struct Config {
     pub registry: RegistryServer,
     /// Who can be somebody.
     pub auth: Auth,
+    /// How often one address may ask, whatever it asks for, before anybody looks who it is. Default: as often as it likes.
+    pub limits: Vec<Limit>,
     /// The log of who did what; `None`: there is none.
     pub audit: Option<Audit>,
     /// Never dial an upstream: serve what is held (`--offline`).
@@ -330,8 +336,8 @@ pub struct Tenant {
     pub index: Index,
     /// Who may do what.
     pub access: Access,
-    /// How often.
-    pub limits: Option<Limits>,
+    /// How often and how much; all of them count.
+    pub limits: Vec<Limit>,
 }
 
 /// `tenants.<path>.index:`
@@ -406,6 +412,8 @@ pub struct Rule {
     pub subjects: Vec<Subject>,
     /// What they may do.
     pub actions: Vec<Action>,
+    /// To which charts and repositories: patterns of names within the tenant ([`crate::names::globs`]); none: to all.
+    pub names: Vec<String>,
 }
 
 /// Whom a rule is about.
@@ -451,30 +459,6 @@ pub enum Action {
     Admin,
 }
 
-/// `tenants.<path>.limits:`
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Limits {
-    /// Requests per `period`.
-    pub requests: u32,
-    /// The period of the rate.
-    pub period: Duration,
-    /// Requests that may come at once.
-    pub burst: u32,
-    /// Who shares one allowance.
-    pub by: LimitBy,
-}
-
-/// `limits.by:`
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LimitBy {
-    /// The client's address (IPv6: its /64).
-    Address,
-    /// The identity; anonymous clients by address (default).
-    Identity,
-    /// Everybody in the tenant.
-    Tenant,
-}
-
 /// `auth:`
 #[derive(Clone, Debug, Default)]
 pub struct Auth {
@@ -495,6 +479,8 @@ pub struct Auth {
 /// One of `auth.jwt:`, somebody whose tokens count.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Jwt {
+    /// What rules call it, where several entries could be meant.
+    pub name: Option<String>,
     /// Where the keys are that the tokens are signed for.
     pub keys: JwtKeys,
     /// `aud` must hold this, where it is given.
@@ -518,7 +504,7 @@ pub enum JwtKeys {
     /// `public_key_file`: PEM public key or certificate (RSA, P-256, P-384 or Ed25519). Read again when it changes.
     File(PathBuf),
     /// `jwks_url`: a set of keys (RFC 7517) that is fetched.
-    Url(Jwks),
+    Url(Box<Jwks>),
 }
 
 /// A set of keys on a server.
@@ -536,6 +522,7 @@ impl Jwt {
     /// What `auth.jwt` says if it names nothing but keys and what tokens look like.
     pub fn new(keys: JwtKeys, actions_path: Option<&str>) -> Self {
         Self {
+            name: None,
             keys,
             audience: None,
             issuer: None,

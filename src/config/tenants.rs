@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::limits;
 use super::mistakes::{listed, nearest};
 use super::registries::{blob_size, manifest_size};
 use super::registry_server::members as registry_members;
@@ -10,11 +11,11 @@ use super::resolve::required;
 use super::section::{Section, Value};
 use super::upstreams::Read as Upstreams;
 use super::{
-    Access, Action, Hosted, HostedRegistry, Index, IndexFields, IndexFormat, LimitBy, Limits,
-    Member, Overwrite, Rule, Subject, Tenant, units,
+    Access, Action, Hosted, HostedRegistry, Index, IndexFields, IndexFormat, Member, Overwrite,
+    Rule, Subject, Tenant, units,
 };
 use crate::chart::Constraint;
-use crate::names::{TenantPath, TenantPattern};
+use crate::names::{TenantPath, TenantPattern, globs as name_globs};
 
 /// Tenants and patterns of them.
 #[derive(Default)]
@@ -94,7 +95,9 @@ fn tenant(path: &TenantPath, value: &Value<'_>, upstreams: &Upstreams) -> Option
     let access = section
         .take("access")
         .map_or_else(Access::default, |value| access(&value));
-    let limits = section.take("limits").and_then(|value| limits(&value));
+    let limits = section
+        .take("limits")
+        .map_or_else(Vec::new, |value| limits::read(&value));
     section.finish();
     Some(Tenant {
         path: path.clone(),
@@ -231,15 +234,16 @@ pub(super) fn globs(section: &mut Section<'_>, key: &'static str) -> Vec<String>
     let globs: Vec<String> = value
         .items()
         .iter()
-        .filter_map(|item| {
-            item.parsed(|text| match globset::Glob::new(text) {
-                _ if text.is_empty() => Err("an empty pattern matches nothing".into()),
-                Ok(_) => Ok(text.to_owned()),
-                Err(error) => Err(format!("not a pattern of names: {}", error.kind())),
-            })
-        })
+        .filter_map(|item| item.parsed(name_pattern))
         .collect();
     globs
+}
+
+fn name_pattern(text: &str) -> Result<String, String> {
+    match name_globs::parse(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(error.message().to_owned()),
+    }
 }
 
 fn constraint(text: &str) -> Result<String, String> {
@@ -314,17 +318,38 @@ fn rule(value: &Value<'_>) -> Option<Rule> {
         }
         Some(items.iter().filter_map(subject).collect())
     });
+    let has_names = section.has("names");
     let actions = required(&mut section, "actions", |value| {
         if value.items().is_empty() {
             value.mistake("a rule without actions allows nothing");
         }
-        Some(actions(value))
+        let actions = actions(value);
+        if has_names && actions.contains(&Action::Admin) {
+            value.mistake("`admin` is about the whole tenant; a rule with `names` allows `pull`, `push` and `delete`");
+        }
+        Some(actions)
     });
+    let names = names(&mut section);
     section.finish();
     Some(Rule {
         subjects: subjects?,
         actions: actions?,
+        names: names?,
     })
+}
+
+/// What a rule is about; nothing stands for everything. `None`: a mistake, which must not make a rule wider.
+fn names(section: &mut Section<'_>) -> Option<Vec<String>> {
+    let Some(value) = section.take("names") else {
+        return Some(Vec::new());
+    };
+    let items = value.items();
+    if items.is_empty() {
+        value.mistake("a rule about no name allows nothing; leave `names` out for all");
+    }
+    let parse = |item: &Value<'_>| item.parsed(name_pattern);
+    let names: Vec<_> = items.iter().filter_map(parse).collect();
+    (!names.is_empty() && names.len() == items.len()).then_some(names)
 }
 
 fn subject(value: &Value<'_>) -> Option<Subject> {
@@ -339,33 +364,5 @@ fn subject(value: &Value<'_>) -> Option<Subject> {
             "write `user:NAME`, `group:NAME`, `claim:NAME=GLOB`, or `user:*` for everybody with valid credentials"
                 .into(),
         ),
-    })
-}
-
-fn limits(value: &Value<'_>) -> Option<Limits> {
-    let mut section = value.section()?;
-    let rate = required(&mut section, "requests", |value| value.parsed(units::rate));
-    let burst = section.take("burst").and_then(|value| {
-        value.parsed(|text| match text.parse() {
-            Ok(burst @ 1u32..) => Ok(burst),
-            _ => Err("write a number of requests from 1".into()),
-        })
-    });
-    let by = section.choice(
-        "by",
-        LimitBy::Identity,
-        &[
-            ("address", LimitBy::Address),
-            ("identity", LimitBy::Identity),
-            ("tenant", LimitBy::Tenant),
-        ],
-    );
-    section.finish();
-    let (requests, period) = rate?;
-    Some(Limits {
-        requests,
-        period,
-        burst: burst.unwrap_or(requests),
-        by,
     })
 }

@@ -1,14 +1,14 @@
 //! The gate and the addresses of registry requests.
 
 use std::collections::HashSet;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::locate::{Located, Place};
-use super::{Gateway, Tenant};
-use crate::auth::Identity;
+use super::{Ask, Gateway, Tenant};
+use crate::auth::{About, Identity};
 use crate::config::Action;
 use crate::error::{Error, ErrorKind, Result};
+use crate::limit::Meter;
 use crate::names::TenantPath;
 
 impl Gateway {
@@ -60,34 +60,41 @@ impl Gateway {
 
     /// The gate for a registry request: as [`Gateway::admit`], but the tenant has no charts where it is one of a pattern's, so
     /// that none of their stores is opened for it.
-    pub async fn admit_registry(
+    pub async fn admit_registry(&self, path: &str, ask: &Ask<'_>) -> Result<(Arc<Tenant>, Meter)> {
+        let (rights, pattern, meter) = self.pass(path, ask).await?;
+        let tenant = match pattern {
+            Some((pattern, name)) => self.registries.instance(pattern, &name, &self.shared),
+            None => rights.clone(),
+        };
+        Ok((tenant, meter))
+    }
+
+    /// Whether the rules of the tenant at `path` let `identity` do `action` to what `about` says. Takes nothing off its rate.
+    pub fn permits(
         &self,
         path: &str,
         identity: &Identity,
         action: Action,
-        address: Option<IpAddr>,
-    ) -> Result<Arc<Tenant>> {
-        let (rights, pattern) = self.pass(path, identity, action, address)?;
-        Ok(match pattern {
-            Some((pattern, name)) => self.registries.instance(pattern, &name, &self.shared),
-            None => rights.clone(),
-        })
-    }
-
-    /// Whether the rules of the tenant at `path` let `identity` do `action`. Takes nothing off its rate.
-    pub fn permits(&self, path: &str, identity: &Identity, action: Action) -> bool {
+        about: About<'_>,
+    ) -> bool {
         let found = match self.tenants.get(path) {
             Some(tenant) => Some(tenant),
             None => self.patterns.find(path).map(|(pattern, _)| &pattern.blank),
         };
-        found.is_some_and(|tenant| tenant.policy().allows(identity, path, action))
+        found.is_some_and(|tenant| tenant.policy().allows(identity, path, action, about))
     }
 
-    /// Whether there is a tenant with a registry in which `identity` may do `action`.
-    pub fn permits_somewhere(&self, identity: &Identity, action: Action) -> bool {
+    /// Whether there is a tenant with a registry in which `identity` may do `action` to a repository called `name`, there or at
+    /// one of its upstreams.
+    pub fn permits_somewhere(&self, identity: &Identity, action: Action, name: &str) -> bool {
         self.with_registries().any(|tenant| {
             let path = tenant.path().as_str();
-            tenant.policy().allows(identity, path, action)
+            let allows = |about| tenant.policy().allows(identity, path, action, about);
+            let members = tenant.registry().into_iter().flat_map(|one| one.members());
+            allows(About::Name(name))
+                || members
+                    .into_iter()
+                    .any(|(upstream, _)| allows(About::Member { upstream, name }))
         })
     }
 
@@ -104,7 +111,7 @@ impl Gateway {
                 if !known.contains(&path)
                     && let Some((pattern, path)) = self.patterns.find(path.as_str())
                     && pattern.blank.registry().is_some()
-                    && self.permits(path.as_str(), identity, Action::Pull)
+                    && self.permits(path.as_str(), identity, Action::Pull, About::Tenant)
                 {
                     all.push(self.registries.instance(pattern, &path, &self.shared));
                 }
@@ -112,7 +119,10 @@ impl Gateway {
         }
         all.retain(|tenant| {
             let path = tenant.path().as_str();
-            tenant.registry().is_some() && tenant.policy().allows(identity, path, Action::Pull)
+            tenant.registry().is_some()
+                && tenant
+                    .policy()
+                    .allows(identity, path, Action::Pull, About::Tenant)
         });
         all.sort_by(|a, b| a.path().cmp(b.path()));
         Ok(all)

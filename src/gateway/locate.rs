@@ -14,6 +14,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::auth::About;
 use crate::config::{Config, Source, Tenant, VirtualHost, namespace};
 use crate::error::{Error, Result};
 use crate::names::{TenantPath, TenantPattern};
@@ -30,6 +31,17 @@ pub struct Located {
     pub name: RepoName,
     /// What selected the upstream.
     pub by: Selected,
+}
+
+impl Located {
+    /// What rules about names are asked.
+    pub fn about(&self) -> About<'_> {
+        let name = self.name.as_str();
+        match &self.member {
+            Some(upstream) => About::Member { upstream, name },
+            None => About::Name(name),
+        }
+    }
 }
 
 /// What selected an upstream.

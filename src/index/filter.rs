@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use globset::{Glob, GlobSet, GlobSetBuilder};
+use globset::GlobSet;
 
 use super::map::Map;
 use super::source::{ChartEntries, SourceIndex};
 use crate::chart::Constraint;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::names::globs;
 
 /// Which charts and versions a member lets through.
 #[derive(Clone, Debug, Default)]
@@ -100,22 +101,9 @@ impl Selection {
 }
 
 fn globs(patterns: &[String]) -> Result<Option<GlobSet>> {
-    if patterns.is_empty() {
-        return Ok(None);
-    }
-    let mut set = GlobSetBuilder::new();
-    for pattern in patterns {
-        let glob = Glob::new(pattern).map_err(|error| {
-            Error::invalid(format!(
-                "`{pattern}` is not a glob for chart names: {}",
-                error.kind()
-            ))
-        })?;
-        set.add(glob);
-    }
-    set.build()
-        .map(Some)
-        .map_err(|error| Error::invalid(format!("the globs cannot be combined: {}", error.kind())))
+    (!patterns.is_empty())
+        .then(|| globs::set(patterns))
+        .transpose()
 }
 
 #[cfg(test)]

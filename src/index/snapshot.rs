@@ -131,6 +131,30 @@ impl Snapshot {
         }
     }
 
+    /// The charts whose names `shows` lets through, as an index of their own: everything said of a snapshot holds for it, and
+    /// nothing in it depends on the others. Their texts are shared with this one.
+    ///
+    /// `before` is the tag and the date of what was shown last; the date is `now` where it is another one.
+    #[must_use]
+    pub fn part(
+        &self,
+        shows: impl Fn(&str) -> bool,
+        before: Option<(&str, Timestamp)>,
+        now: Timestamp,
+    ) -> Self {
+        let (members, style) = (&self.inner.members, &self.inner.style);
+        let charts = self.inner.charts.iter();
+        let shown = charts.filter(|(name, _)| shows(name));
+        let shown = Map::from_sorted(shown.map(|(name, view)| (name.clone(), view.clone())));
+        let mut part = Self::publish(members, style, shown, None, now);
+        if let Some((_, modified)) = before.filter(|(etag, _)| part.etag() == *etag)
+            && let Some(inner) = Arc::get_mut(&mut part.inner)
+        {
+            inner.modified = modified;
+        }
+        part
+    }
+
     /// The strong entity tag, with quotes: a hash over the charts' hashes, equal where the text is equal.
     pub fn etag(&self) -> &str {
         &self.inner.etag

@@ -51,6 +51,9 @@ pub struct Metrics {
     index_dropped: IntGaugeVec,
     digest_mismatch: IntCounterVec,
     rate_limited: IntCounterVec,
+    limit_refusals: IntCounterVec,
+    limit_keys: IntGaugeVec,
+    shared_limits: IntCounterVec,
     turned_away: IntCounterVec,
     audit_lines: IntCounterVec,
     museum_charts: IntGaugeVec,
@@ -188,6 +191,21 @@ impl Metrics {
                 "Requests refused with 429",
                 &["tenant"],
             ),
+            limit_refusals: counter(
+                "chartgate_limit_refusals_total",
+                "Requests refused with 429, by what was limited and whose allowance was used up",
+                &["limit", "by"],
+            ),
+            limit_keys: gauge(
+                "chartgate_limit_keys",
+                "Clients whose allowance is not full, summed over all limits, and those swept soon",
+                &[],
+            ),
+            shared_limits: counter(
+                "chartgate_shared_limit_requests_total",
+                "Requests to tenants whose limits replicas share: `ahead` passed far below them, `asked` asked redis, `alone` were decided without it",
+                &["result"],
+            ),
             turned_away: counter(
                 "chartgate_connections_turned_away_total",
                 "Connections that were refused or cut, and request bodies that were given up, by reason",
@@ -324,6 +342,24 @@ impl Metrics {
     /// Counts a request refused with 429.
     pub fn rate_limited(&self, tenant: &str) {
         self.rate_limited.with_label_values(&[tenant]).inc();
+    }
+
+    /// Counts what kind of limit refused a request (`requests`, `bytes`, ...), and `by` whom it counts.
+    pub fn limit_refusal(&self, limit: &str, by: &str) {
+        self.limit_refusals.with_label_values(&[limit, by]).inc();
+    }
+
+    /// Sets how many clients are being counted.
+    pub fn limit_keys(&self, keys: usize) {
+        let none: [&str; 0] = [];
+        self.limit_keys
+            .with_label_values(&none)
+            .set(i64::try_from(keys).unwrap_or(i64::MAX));
+    }
+
+    /// Counts how a request was decided whose limits replicas share: `ahead`, `asked` or `alone`.
+    pub fn shared_limit(&self, result: &str) {
+        self.shared_limits.with_label_values(&[result]).inc();
     }
 
     /// Counts a connection that was refused or cut, or a request body that was given up, for this reason.

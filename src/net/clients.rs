@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use super::budget::Budget;
-use super::guard::Resolver;
+use super::guard::{NameServer, Resolver, System};
 use super::proxies::{EnvironmentProxies, Proxies};
 use super::retry::{Backoff, Retries};
 use super::tls;
@@ -31,6 +31,7 @@ struct Inner {
     budgets: Mutex<HashMap<Asked, Weak<Budget>>>,
     proxies: EnvironmentProxies,
     backoff: Backoff,
+    names: Arc<dyn NameServer>,
 }
 
 /// An upstream: its name, and where it is.
@@ -56,6 +57,15 @@ impl Clients {
 
     /// An empty pool.
     pub fn with(retries: Retries, proxies: EnvironmentProxies) -> Self {
+        Self::asking(Arc::new(System), retries, proxies)
+    }
+
+    /// The same with names from somewhere else than the system.
+    pub(super) fn asking(
+        names: Arc<dyn NameServer>,
+        retries: Retries,
+        proxies: EnvironmentProxies,
+    ) -> Self {
         tls::install_provider();
         Self {
             inner: Arc::new(Inner {
@@ -63,6 +73,7 @@ impl Clients {
                 budgets: Mutex::default(),
                 proxies,
                 backoff: Backoff::new(retries),
+                names,
             }),
         }
     }
@@ -164,6 +175,7 @@ impl Clients {
                 .pool_idle_timeout(IDLE_TIMEOUT)
                 .tls_danger_accept_invalid_certs(config.insecure_skip_verify)
                 .dns_resolver(Arc::new(Resolver {
+                    names: Arc::clone(&self.inner.names),
                     allow_private: config.allow_private,
                     exempt: proxies.hosts().into(),
                 }))

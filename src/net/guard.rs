@@ -3,12 +3,14 @@
 //! An index may name any URL and a server may redirect anywhere, so without this guard whoever writes an index could make
 //! chartgate ask services inside the network, or a cloud's metadata service. Names are checked where they are resolved, so
 //! the address that was checked is the address that is dialled and a name cannot change its mind in between; addresses
-//! written in a URL never reach a resolver and are checked in the URL.
+//! written in a URL never reach a resolver and are checked in the URL. Names that an egress proxy resolves are the proxy's.
 
 use std::fmt;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
 
@@ -43,7 +45,7 @@ impl std::error::Error for Refused {}
 #[derive(Debug)]
 pub(super) struct Unresolved {
     host: String,
-    source: std::io::Error,
+    source: io::Error,
 }
 
 impl fmt::Display for Unresolved {
@@ -74,9 +76,36 @@ pub(super) fn check(url: &Url) -> Result<(), Refused> {
     }
 }
 
-/// The system's resolver, without the addresses that may not be dialled.
+/// Who knows the addresses of names. One value for all clients of a process; tests have name servers that change their minds.
+#[async_trait]
+pub(super) trait NameServer: fmt::Debug + Send + Sync {
+    /// The addresses of `host`, with port 0, as they are now. Nothing is remembered in between.
+    async fn look_up(&self, host: &str) -> io::Result<Vec<SocketAddr>>;
+
+    /// See [`is_public`]. A test has no address that is and that it may dial.
+    fn is_public(&self, address: IpAddr) -> bool {
+        is_public(address)
+    }
+}
+
+/// The system's own resolver.
+#[derive(Debug)]
+pub(super) struct System;
+
+#[async_trait]
+impl NameServer for System {
+    async fn look_up(&self, host: &str) -> io::Result<Vec<SocketAddr>> {
+        // Port 0: the connector puts the URL's port in its place.
+        Ok(tokio::net::lookup_host((host, 0)).await?.collect())
+    }
+}
+
+/// What a name stands for, without the addresses that may not be dialled. Asked for every new connection: what it answers is what
+/// is dialled.
 #[derive(Debug)]
 pub(super) struct Resolver {
+    /// Who is asked.
+    pub(super) names: Arc<dyn NameServer>,
     /// Private addresses pass.
     pub(super) allow_private: bool,
     /// Names that pass with any address: the operator's own egress proxies. Lower case.
@@ -87,11 +116,9 @@ impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
         let host = name.as_str().to_owned();
         let unchecked = self.allow_private || self.exempt.contains(&host.to_ascii_lowercase());
+        let names = Arc::clone(&self.names);
         Box::pin(async move {
-            // Port 0: the connector puts the URL's port in its place.
-            let found = tokio::net::lookup_host((host.as_str(), 0))
-                .await
-                .map(Iterator::collect);
+            let found = names.look_up(&host).await;
             let found = found.map_err(|source| Unresolved {
                 host: host.clone(),
                 source,
@@ -99,7 +126,7 @@ impl Resolve for Resolver {
             let allowed = if unchecked {
                 found
             } else {
-                public_only(host, found)?
+                public_only(host, found, |address| names.is_public(address))?
             };
             Ok(Box::new(allowed.into_iter()) as Addrs)
         })
@@ -107,7 +134,11 @@ impl Resolve for Resolver {
 }
 
 /// Drops private addresses; fails when nothing else was there.
-fn public_only(host: String, found: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, Refused> {
+fn public_only(
+    host: String,
+    found: Vec<SocketAddr>,
+    is_public: impl Fn(IpAddr) -> bool,
+) -> Result<Vec<SocketAddr>, Refused> {
     let (allowed, refused): (Vec<_>, Vec<_>) = found
         .into_iter()
         .partition(|address| is_public(address.ip()));
@@ -273,10 +304,10 @@ mod tests {
     fn a_name_keeps_its_public_addresses_only() {
         let of = |texts: &[&str]| texts.iter().map(|t| t.parse().expect("address")).collect();
         let mixed = of(&["10.0.0.1:0", "8.8.8.8:0", "[::1]:0"]);
-        let allowed = public_only("h".to_owned(), mixed).expect("one is left");
+        let allowed = public_only("h".to_owned(), mixed, is_public).expect("one is left");
         assert_eq!(allowed, [SocketAddr::from(([8, 8, 8, 8], 0))]);
         let private = of(&["10.0.0.1:0", "[::1]:0"]);
-        let refused = public_only("h".to_owned(), private).expect_err("none is left");
+        let refused = public_only("h".to_owned(), private, is_public).expect_err("none is left");
         assert_eq!(refused.to_string(), "`h` is the private address 10.0.0.1");
     }
 
@@ -284,6 +315,7 @@ mod tests {
     async fn localhost_is_refused_by_name_unless_allowed() {
         let name = || "localhost".parse::<Name>().expect("a name");
         let resolver = |allow_private, exempt: &[&str]| Resolver {
+            names: Arc::new(System),
             allow_private,
             exempt: exempt.iter().map(|&host| host.to_owned()).collect(),
         };

@@ -14,6 +14,8 @@ mod exchange;
 mod fault;
 mod guard;
 mod proxies;
+#[cfg(test)]
+mod rebinding_tests;
 mod reply;
 mod retry;
 mod tls;

@@ -10,11 +10,14 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
+use jiff::Timestamp;
 use tokio::sync::{Notify, OnceCell, watch};
 use tokio::task::JoinSet;
 use tracing::{debug, error};
 
+use super::views::{Remembered, Views};
 use super::{Artifact, ChartRepository, Freshness};
+use crate::auth::Sight;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::http::HeaderValue;
@@ -61,6 +64,20 @@ pub struct Published {
     pub last_modified: HeaderValue,
     gzip: OnceCell<Bytes>,
     zstd: OnceCell<Bytes>,
+    /// What those are shown who may not see all of it.
+    views: Views,
+    /// It is such a view itself.
+    part: Option<Part>,
+}
+
+/// What a view has besides.
+#[derive(Debug)]
+struct Part {
+    /// The index that it was cut from will stay for a while.
+    is_quiet: bool,
+    /// Somebody has asked for these compressed forms.
+    gzip_wanted: AtomicBool,
+    zstd_wanted: AtomicBool,
 }
 
 impl Published {
@@ -70,19 +87,55 @@ impl Published {
             snapshot: Arc::new(snapshot),
             gzip: OnceCell::new(),
             zstd: OnceCell::new(),
+            views: Views::default(),
+            part: None,
         }
     }
 
     /// `snapshot` with the compressed forms of its predecessor, where the text is the same.
     fn after(previous: &Self, snapshot: Snapshot) -> Self {
+        let views = Views::after(&previous.views);
         if snapshot.etag() != previous.snapshot.etag() {
-            return Self::new(snapshot);
+            return Self {
+                views,
+                ..Self::new(snapshot)
+            };
         }
         Self {
             last_modified: last_modified(&snapshot),
             snapshot: Arc::new(snapshot),
             gzip: previous.gzip.clone(),
             zstd: previous.zstd.clone(),
+            views,
+            part: None,
+        }
+    }
+
+    /// What `sight` shows of it, after what it showed `before`. Takes time that grows with the index.
+    pub(super) fn part(&self, sight: &Sight, before: Option<&Remembered>, now: Timestamp) -> Self {
+        let last = before.map(|before| (&*before.etag, before.modified));
+        let snapshot = self.snapshot.part(|name| sight.shows(name), last, now);
+        let same = before.filter(|before| *before.etag == *snapshot.etag());
+        let form = |form: &Option<Bytes>| OnceCell::new_with(form.clone());
+        Self {
+            gzip: same.map_or_else(OnceCell::new, |same| form(&same.gzip)),
+            zstd: same.map_or_else(OnceCell::new, |same| form(&same.zstd)),
+            part: Some(Part {
+                is_quiet: self.snapshot.contiguous().is_some(),
+                gzip_wanted: AtomicBool::new(false),
+                zstd_wanted: AtomicBool::new(false),
+            }),
+            ..Self::new(snapshot)
+        }
+    }
+
+    /// What a later part with the same content takes over.
+    pub(super) fn remembered(&self) -> Remembered {
+        Remembered {
+            etag: self.snapshot.etag().into(),
+            modified: self.snapshot.modified(),
+            gzip: self.gzip.get().cloned(),
+            zstd: self.zstd.get().cloned(),
         }
     }
 
@@ -170,6 +223,16 @@ impl Group {
         self.published.load_full()
     }
 
+    /// What `sight` shows of the current index, ready like that. Made at the first request for it, then held as long as the
+    /// index is and there is room. Cancel-safe. Errors: our own fault.
+    pub async fn seen(&self, sight: &Sight) -> Result<Arc<Published>> {
+        let whole = self.published();
+        match sight {
+            Sight::Everything => Ok(whole),
+            Sight::Names(_) | Sight::Nothing => whole.views.part(&whole, sight, &self.clock).await,
+        }
+    }
+
     /// The current index's snapshot.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.published.load().snapshot.clone()
@@ -196,9 +259,13 @@ impl Group {
         if let Some(bytes) = published.slot(coding).get() {
             return Some(bytes.clone());
         }
-        let wanted = match coding {
-            Coding::Gzip => &self.gzip_wanted,
-            Coding::Zstd => &self.zstd_wanted,
+        let wanted = match (&published.part, coding) {
+            // It would be compressed anew with every upload.
+            (Some(part), _) if !part.is_quiet => return None,
+            (Some(part), Coding::Gzip) => &part.gzip_wanted,
+            (Some(part), Coding::Zstd) => &part.zstd_wanted,
+            (None, Coding::Gzip) => &self.gzip_wanted,
+            (None, Coding::Zstd) => &self.zstd_wanted,
         };
         if !wanted.swap(true, Ordering::Relaxed) {
             let (group, published) = (self.clone(), published.clone());
@@ -260,7 +327,11 @@ impl Group {
 
     /// The archive or provenance file that the merged index calls `file`.
     pub async fn file(&self, file: &FileName) -> Result<Artifact> {
-        let snapshot = self.snapshot();
+        self.file_in(&self.snapshot(), file).await
+    }
+
+    /// The archive or provenance file that `snapshot`, an index of this group or a part of one, calls `file`.
+    pub async fn file_in(&self, snapshot: &Snapshot, file: &FileName) -> Result<Artifact> {
         let found = snapshot.find(file.archive()).and_then(|found| {
             let member = self.members.get(found.member)?;
             Some((member.repository.clone(), found.entry.clone()))

@@ -9,6 +9,7 @@ pub mod group;
 pub mod hosted;
 pub mod proxy;
 pub mod registry;
+mod views;
 
 use std::fmt::Debug;
 use std::fs::File;

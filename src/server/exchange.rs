@@ -161,6 +161,7 @@ impl Connection {
                     id: &id,
                     patience: self.front.times.write,
                 };
+                self.tell_refused(&id, refusal.status);
                 let written = respond::write(session, asked, *refusal).await;
                 if written.complete {
                     body::discard(session, self.front.times.discard).await;
@@ -250,6 +251,13 @@ impl Connection {
         self.front.handler.finished(request, &outcome);
     }
 
+    /// `OPTIONS *` is answered here too, and well.
+    fn tell_refused(&self, id: &str, status: StatusCode) {
+        if !status.is_success() {
+            self.front.handler.refused(self.peer, id, status);
+        }
+    }
+
     /// Answers a head that no handler sees, and closes the connection so that the answer arrives.
     async fn refuse(&self, session: &mut ServerSession, refusal: Response) {
         let id = self.front.ids.make();
@@ -260,6 +268,7 @@ impl Connection {
             id: &id,
             patience: self.front.times.write,
         };
+        self.tell_refused(&id, refusal.status);
         let written = respond::write(session, asked, refusal).await;
         if !written.complete {
             return;

@@ -21,6 +21,8 @@ mod run;
 mod takeover;
 mod tls;
 mod turned_away;
+#[doc(hidden)]
+pub mod untrusted;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -45,9 +47,15 @@ pub trait Handler: Send + Sync + 'static {
     async fn handle(&self, request: &Request, body: &mut dyn RequestBody) -> Response;
 
     /// Told once per request that [`Handler::handle`] answered, after the last byte: the place for metrics and the access
-    /// log. Must not block. Requests that the server itself refuses (malformed heads) are not told.
+    /// log. Must not block. Requests that the server itself refuses (malformed heads) are not told: see [`Handler::refused`].
     fn finished(&self, request: &Request, outcome: &Outcome) {
         let _ = (request, outcome);
+    }
+
+    /// Told of every request that the server refused without asking, because its head is malformed or too large. `peer` is who is
+    /// connected, `id` what the answer's `X-Request-Id` says. Must not block; anybody may cause as many as he likes.
+    fn refused(&self, peer: Option<SocketAddr>, id: &str, status: StatusCode) {
+        let _ = (peer, id, status);
     }
 
     /// Told once per connection that the server refused or cut, and per body that it gave up: the place for metrics. Must not

@@ -9,6 +9,6 @@ pub mod registry;
 mod scratch;
 
 pub use self::hosted::{
-    Depth, Freshness, Hosted, Limits, OverwritePermission, Parts, Places, Problem, Spool, Spooled,
-    StoredContent, StoredFile, StoredObject, Upload,
+    Depth, Freshness, Hosted, Limits, NameCheck, OverwritePermission, Parts, Places, Problem,
+    Spool, Spooled, StoredContent, StoredFile, StoredObject, Upload,
 };

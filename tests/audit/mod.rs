@@ -1,5 +1,10 @@
 //! The audit log through the whole program: what has a line, what has none, what no line may say.
 
+/// What is noted besides requests, and of requests that are none.
+mod beside;
+/// Logs that cannot be written, or not as fast as they grow.
+mod trouble;
+
 use std::path::PathBuf;
 use std::time::Duration;
 

@@ -187,6 +187,76 @@ fn versions() {
 }
 
 #[test]
+fn credentials() {
+    fuzz("credentials", &seeds("credentials"), bodies::credentials);
+}
+
+#[test]
+fn tokens() {
+    fuzz("token", &seeds("token"), bodies::token);
+}
+
+#[test]
+fn sets_of_keys() {
+    fuzz("keys", &seeds("keys"), bodies::keys);
+}
+
+#[test]
+fn proxy_headers() {
+    fuzz("proxy", &seeds("proxy"), bodies::proxy);
+}
+
+#[test]
+fn forwarded_fields() {
+    fuzz("forwarded", &seeds("forwarded"), bodies::forwarded);
+}
+
+#[test]
+fn paths_of_registries() {
+    fuzz("registry", &seeds("registry"), bodies::registry);
+}
+
+#[test]
+fn fields() {
+    fuzz("fields", &seeds("fields"), bodies::fields);
+}
+
+#[test]
+fn provenance_files() {
+    fuzz("prov", &seeds("prov"), bodies::prov);
+}
+
+#[test]
+fn configurations() {
+    fuzz(
+        "configuration",
+        &seeds("configuration"),
+        bodies::configuration,
+    );
+}
+
+#[test]
+fn every_target_is_run_here() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manifest = std::fs::read_to_string(root.join("fuzz/Cargo.toml")).expect("a manifest");
+    let mut source = include_str!("mod.rs").to_owned();
+    source.retain(|c| !c.is_whitespace());
+    let files = files_below(&root.join("fuzz/fuzz_targets"));
+    assert!(files.len() >= 15, "{files:?}");
+    for file in files {
+        let name = file.file_stem().and_then(|name| name.to_str());
+        let name = name.expect("a name");
+        let text = std::fs::read_to_string(&file).expect("a target");
+        assert!(text.contains(&format!("bodies::{name}(bytes)")), "{name}");
+        assert!(
+            manifest.contains(&format!("fuzz_targets/{name}.rs")),
+            "{name}"
+        );
+        assert!(source.contains(&format!("fuzz(\"{name}\"")), "{name}");
+    }
+}
+
+#[test]
 #[should_panic(expected = "`broken` fails on b\"")]
 fn a_body_that_fails_is_found_and_its_input_shown() {
     fuzz("broken", &[b"harmless".to_vec()], |input| {

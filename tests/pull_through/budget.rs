@@ -234,7 +234,8 @@ async fn refresh_ahead_leaves_the_last_quarter_to_clients() {
     let world = World::new().await;
     let fake = tags(FakeRegistry::open(), "a/b", 3).run();
     let hub = world.open(upstream(&fake).within(requests(8)));
-    for tag in ["0", "1"] {
+    // The second time they are held, and in use.
+    for tag in ["0", "1", "0", "1"] {
         manifest(&hub, "a/b", tag).await.expect("within the budget");
     }
     world.advance(299);

@@ -88,6 +88,53 @@ fn the_reader_of_tests_reads_tests() {
     );
 }
 
+/// The most memory that the process has had so far, in bytes.
+fn peak(gateway: &Gateway) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.pid()));
+    let status = status.expect("a running process");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let number = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    number
+        .expect("VmHWM")
+        .trim()
+        .parse::<u64>()
+        .expect("a number")
+        << 10
+}
+
+#[test]
+fn forms_are_not_kept_in_memory_whatever_their_parts_say() {
+    const LARGE: usize = 48 << 20;
+    let gateway = Gateway::start(json!({
+        "tenants": {"acme": {"hosted": {"max_upload": "64MiB"}, "access": {"anonymous": ["pull", "push"]}}},
+    }));
+    let file = "Content-Disposition: form-data; name=\"chart\"; filename=\"a.tgz\"";
+    let other = "Content-Disposition: form-data; name=\"note\"";
+    let long = "a".repeat(LARGE);
+    let before = peak(&gateway);
+    for (body, says) in [
+        // A head that does not end, a beginning that is no part, and what nobody asked for between two parts.
+        (format!("--b\r\n{file}\r\nX: {long}"), "fields of a part"),
+        (long.clone(), "fields of a part"),
+        // Contents may be long, wanted or not; this one is no package.
+        (
+            format!("--b\r\n{other}\r\n\r\n{long}\r\n--b--\r\n"),
+            "no package",
+        ),
+        (format!("--b\r\n{file}\r\n\r\n{long}\r\n--b--\r\n"), ""),
+    ] {
+        let call = Call::new("POST", "/api/acme/charts")
+            .header("Content-Type", "multipart/form-data; boundary=b");
+        let reply = call.body(body).send(gateway.http).expect(400);
+        assert!(reply.text().contains(says), "{}", reply.text());
+    }
+    let grown = peak(&gateway).saturating_sub(before);
+    assert!(
+        grown < LARGE as u64 / 2,
+        "{grown} bytes for a form of {LARGE}"
+    );
+}
+
 /// What a careless server would take for the end of a line.
 const ENDS: [&str; 6] = ["%0d%0a", "%0a", "%0d", "%c0%8a", "%e2%80%a8", "%c2%85"];
 

@@ -12,10 +12,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use chartgate::api::token;
-use chartgate::auth::{Authenticator, Grants, Identity, Policy};
+use chartgate::auth::{About, Authenticator, Grants, Identity, Policy};
 use chartgate::base64;
 use chartgate::clock::Clock;
-use chartgate::config::{self, Action, Config};
+use chartgate::config::{self, Action, Callers, Config};
 use chartgate::error::Result;
 use chartgate::http::{
     Body, HeaderMap, HeaderValue, Method, Request, RequestBody, Response, header,
@@ -77,7 +77,9 @@ impl World {
             Err(mistakes) => panic!("{mistakes}"),
         };
         config.set_data_dir(&folder.path().join("data"));
-        let authenticator = Authenticator::build(&config, &clock, &Clients::new(), &Arc::new(Metrics::new())).expect("built");
+        let authenticator =
+            Authenticator::build(&config, &clock, &Clients::new(), &Arc::new(Metrics::new()))
+                .expect("built");
         Self {
             folder,
             clock,
@@ -98,9 +100,9 @@ impl World {
         };
         let tenant = self.config.tenants.get(&path);
         tenant.is_some_and(|tenant| {
-            Policy::new(&tenant.access, &self.config.auth.groups)
+            Policy::new(&tenant.access, &Callers::of(&self.config))
                 .expect("a policy")
-                .allows(identity, path.as_str(), action)
+                .allows(identity, path.as_str(), action, About::Tenant)
         })
     }
 

@@ -223,7 +223,8 @@ fn virtual_hosts_are_behind_the_same_server() {
         &world.clock,
         &Clients::new(),
         &Arc::new(Metrics::new()),
-    ).expect("built");
+    )
+    .expect("built");
     for (host, scheme) in [
         ("hub.gw.example", "https"),
         ("HUB.gw.example", "https"),

@@ -1,6 +1,7 @@
 //! What is inside a chart: its templates and its values, read from the archive wherever that comes from.
 
 use std::io::{self, Read};
+use std::sync::Arc;
 
 use bytes::{Buf as _, Bytes};
 use serde::Serialize;
@@ -8,6 +9,7 @@ use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 
 use super::read::resolve;
 use crate::api::charts::published;
+use crate::auth::Sight;
 use crate::base64;
 use crate::chart::archive::{self, Limits, Wanted};
 use crate::chart::values;
@@ -16,6 +18,7 @@ use crate::gateway::Tenant;
 use crate::http::conditional::not_modified;
 use crate::http::{Body, Request, Response, StatusCode, header};
 use crate::names::FileName;
+use crate::repository::group::Published;
 
 const VALUES: &str = "values.yaml";
 /// Bytes of templates and values that one answer may need; real charts with many resource definitions have about 5 MiB.
@@ -40,12 +43,13 @@ struct Contents {
 /// dependencies. Either is null where the chart has none.
 pub(in crate::api) async fn templates(
     tenant: &Tenant,
+    sight: &Sight,
     name: &str,
     version: &str,
     request: &Request,
     unpacking: &Semaphore,
 ) -> Result<Response> {
-    let package = find(tenant, name, version, "templates").await?;
+    let package = find(tenant, sight, name, version, "templates").await?;
     if let Some(unchanged) = package.unchanged(request) {
         return Ok(unchanged);
     }
@@ -55,7 +59,7 @@ pub(in crate::api) async fn templates(
         files: usize::MAX,
         bytes: MAX_CONTENT,
     };
-    let contents = read(tenant, &package.file, wanted, |files| {
+    let contents = read(tenant, &package, wanted, |files| {
         let mut templates = Vec::new();
         let mut values = None;
         for (name, bytes) in files {
@@ -78,12 +82,13 @@ pub(in crate::api) async fn templates(
 /// `GET /api/T/charts/<name>/<version>/values`: values.yaml as it is in the chart, comments included.
 pub(in crate::api) async fn values(
     tenant: &Tenant,
+    sight: &Sight,
     name: &str,
     version: &str,
     request: &Request,
     unpacking: &Semaphore,
 ) -> Result<Response> {
-    let package = find(tenant, name, version, "values").await?;
+    let package = find(tenant, sight, name, version, "values").await?;
     if let Some(unchanged) = package.unchanged(request) {
         return Ok(unchanged);
     }
@@ -93,7 +98,7 @@ pub(in crate::api) async fn values(
         files: 1,
         bytes: MAX_CONTENT,
     };
-    let files = read(tenant, &package.file, wanted, Ok).await?;
+    let files = read(tenant, &package, wanted, Ok).await?;
     let (_, bytes) = files
         .into_iter()
         .next()
@@ -111,17 +116,27 @@ async fn permit(unpacking: &Semaphore) -> Result<SemaphorePermit<'_>> {
 
 /// The archive that a request is about.
 struct Package {
+    /// The index that names it: of files that two charts could have, another one may mean the other chart's.
+    published: Arc<Published>,
     file: FileName,
     /// The tag of what is made of it, where its digest is known.
     etag: Option<String>,
 }
 
-async fn find(tenant: &Tenant, name: &str, version: &str, part: &str) -> Result<Package> {
-    let (published, _) = published(tenant).await?;
+async fn find(
+    tenant: &Tenant,
+    sight: &Sight,
+    name: &str,
+    version: &str,
+    part: &str,
+) -> Result<Package> {
+    let (published, _) = published(tenant, sight).await?;
     let (_, found) = resolve(published.snapshot.chart(name), name, version)?;
     let digest = found.entry.digest;
+    let file = FileName::parse(&found.entry.file_name())?;
     Ok(Package {
-        file: FileName::parse(&found.entry.file_name())?,
+        published,
+        file,
         etag: digest.map(|digest| format!("\"{}-{part}\"", digest.to_hex())),
     })
 }
@@ -145,11 +160,12 @@ impl Package {
 /// Reads files of an archive and makes something of them, off the async threads.
 async fn read<T: Send + 'static>(
     tenant: &Tenant,
-    file: &FileName,
+    package: &Package,
     wanted: Wanted,
     finish: impl FnOnce(Vec<archive::File>) -> Result<T> + Send + 'static,
 ) -> Result<T> {
-    let artifact = tenant.charts().file(file).await?;
+    let (file, snapshot) = (&package.file, &package.published.snapshot);
+    let artifact = tenant.charts().file_in(snapshot, file).await?;
     let body = artifact.body(0..u64::MAX).await?;
     let (sender, chunks) = mpsc::channel(CHUNKS);
     let reader = Chunks {

@@ -1,6 +1,7 @@
 //! Reading: all charts, one chart, one version.
 
 use crate::api::charts::{published, with_freshness};
+use crate::auth::Sight;
 use crate::chart::Constraint;
 use crate::error::{Error, Result};
 use crate::gateway::Tenant;
@@ -13,13 +14,17 @@ const JSON: &str = "application/json; charset=utf-8";
 const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
 
 /// `GET /api/T/charts`: chart name -> versions; `offset` and `limit` cut a page out of the names.
-pub(in crate::api) async fn charts(tenant: &Tenant, request: &Request) -> Result<Response> {
+pub(in crate::api) async fn charts(
+    tenant: &Tenant,
+    sight: &Sight,
+    request: &Request,
+) -> Result<Response> {
     let offset = number(request, "offset", 0)
         .ok_or_else(|| Error::invalid("offset is not a valid non-negative integer"))?;
     let limit = number(request, "limit", usize::MAX)
         .filter(|limit| *limit > 0)
         .ok_or_else(|| Error::invalid("limit is not a valid positive integer"))?;
-    let (published, freshness) = published(tenant).await?;
+    let (published, freshness) = published(tenant, sight).await?;
     let snapshot = &published.snapshot;
     let body = || snapshot.list(offset, limit);
     Ok(listed(request, snapshot.list_all_etag(), &freshness, body))
@@ -28,10 +33,11 @@ pub(in crate::api) async fn charts(tenant: &Tenant, request: &Request) -> Result
 /// `GET /api/T/charts/<name>`: all versions of a chart.
 pub(in crate::api) async fn chart(
     tenant: &Tenant,
+    sight: &Sight,
     name: &str,
     request: &Request,
 ) -> Result<Response> {
-    let (published, freshness) = published(tenant).await?;
+    let (published, freshness) = published(tenant, sight).await?;
     let snapshot = &published.snapshot;
     let chart = snapshot
         .chart(name)
@@ -43,11 +49,12 @@ pub(in crate::api) async fn chart(
 /// `GET /api/T/charts/<name>/<version>`: one version.
 pub(in crate::api) async fn version(
     tenant: &Tenant,
+    sight: &Sight,
     name: &str,
     version: &str,
     request: &Request,
 ) -> Result<Response> {
-    let (published, freshness) = published(tenant).await?;
+    let (published, freshness) = published(tenant, sight).await?;
     let snapshot = &published.snapshot;
     let (chart, found) = resolve(snapshot.chart(name), name, version)?;
     let body = || snapshot.list_version(found.entry).into();

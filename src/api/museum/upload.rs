@@ -13,7 +13,7 @@ use crate::config::{Museum, Overwrite};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::{HostedPart, Tenant};
 use crate::http::{Request, RequestBody, Response, StatusCode};
-use crate::store::{Limits, OverwritePermission, Spooled, Upload};
+use crate::store::{Limits, NameCheck, OverwritePermission, Spooled, Upload};
 
 /// `POST /api/T/charts`: a raw archive, or a form with an archive, a provenance file or both.
 pub(in crate::api) async fn upload(
@@ -21,6 +21,7 @@ pub(in crate::api) async fn upload(
     museum: &Museum,
     request: &Request,
     body: &mut dyn RequestBody,
+    may: NameCheck,
     deed: &mut Deed<'_>,
 ) -> Result<Response> {
     let hosted = tenant.hosted()?;
@@ -30,10 +31,14 @@ pub(in crate::api) async fn upload(
         let form = form::read(hosted, museum, request, body).await?;
         let stored = match form {
             Form::Archive(archive, provenance) => {
-                put(tenant, hosted, archive, provenance, permission, deed).await
+                let upload = Upload {
+                    archive,
+                    provenance,
+                };
+                put(tenant, hosted, upload, permission, may, deed).await
             }
             Form::Provenance(provenance) => {
-                put_provenance(hosted, provenance, permission, deed).await
+                put_provenance(hosted, provenance, permission, may, deed).await
             }
         };
         stored.map_err(|error| match error.kind() {
@@ -42,7 +47,11 @@ pub(in crate::api) async fn upload(
         })?;
     } else {
         let archive = spool(hosted, hosted.rules.max_upload, &mut body).await?;
-        put(tenant, hosted, archive, None, permission, deed).await?;
+        let upload = Upload {
+            archive,
+            provenance: None,
+        };
+        put(tenant, hosted, upload, permission, may, deed).await?;
     }
     saved(tenant).await
 }
@@ -52,12 +61,14 @@ pub(in crate::api) async fn upload_provenance(
     tenant: &Tenant,
     request: &Request,
     body: &mut dyn RequestBody,
+    may: NameCheck,
     deed: &mut Deed<'_>,
 ) -> Result<Response> {
     let hosted = tenant.hosted()?;
     let mut body = Bounded::new(body, hosted.rules.max_upload)?;
     let provenance = spool(hosted, MAX_PROVENANCE, &mut body).await?;
-    put_provenance(hosted, provenance, permission(hosted, request), deed).await?;
+    let permission = permission(hosted, request);
+    put_provenance(hosted, provenance, permission, may, deed).await?;
     saved(tenant).await
 }
 
@@ -84,18 +95,17 @@ pub(in crate::api) async fn delete(tenant: &Tenant, name: &str, version: &str) -
 async fn put(
     tenant: &Tenant,
     hosted: &HostedPart,
-    archive: Spooled,
-    provenance: Option<Spooled>,
+    upload: Upload,
     permission: OverwritePermission,
+    may: NameCheck,
     deed: &mut Deed<'_>,
 ) -> Result<()> {
-    let upload = Upload {
-        archive,
-        provenance,
-    };
     // Known before the version is, which a package that is refused may not have.
     deed.digest(|| Some(upload.archive.digest().to_string()));
-    let entry = hosted.store.put(upload, permission, limits(hosted)).await?;
+    let store = &hosted.store;
+    let entry = store
+        .put_if(upload, permission, limits(hosted), may)
+        .await?;
     deed.about(|| Some(Object::chart(&entry.name, entry.version.as_str())));
     if !entry.version.is_strict() {
         info!(tenant.name = %tenant.path(), "`{}` was uploaded with a version that only helm's lenient reader takes: OCI clients and version ranges of Flux do not see it", entry.file_name());
@@ -107,12 +117,13 @@ async fn put_provenance(
     hosted: &HostedPart,
     provenance: Spooled,
     permission: OverwritePermission,
+    may: NameCheck,
     deed: &mut Deed<'_>,
 ) -> Result<()> {
     deed.digest(|| Some(provenance.digest().to_string()));
     let file = hosted
         .store
-        .put_provenance(provenance, permission, limits(hosted))
+        .put_provenance_if(provenance, permission, limits(hosted), may)
         .await?;
     deed.about(|| Some(Object::file(file.as_str())));
     Ok(())

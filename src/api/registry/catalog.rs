@@ -6,11 +6,12 @@
 use super::respond::{AboutExt as _, Failure};
 use super::route::RegistryRoute;
 use super::tags;
-use crate::auth::Identity;
+use crate::auth::{About as Subject, Identity, Sight};
 use crate::config::Action;
 use crate::error::Result;
-use crate::gateway::{Gateway, Place, Tenant};
+use crate::gateway::{Ask, Gateway, Place, Tenant};
 use crate::http::{Request, Response, StatusCode, header};
+use crate::limit::Demand;
 use crate::oci::error::About;
 use crate::oci::{RepoName, link, tags::render_catalog};
 
@@ -53,52 +54,74 @@ async fn at(
     identity: &Identity,
     request: &Request,
 ) -> Result<Vec<String>, Failure> {
-    let address = request.peer.map(|peer| peer.ip());
-    let tenant = gateway
-        .admit_registry(&place.tenant, identity, Action::Pull, address)
+    let ask = Ask {
+        identity,
+        address: request.peer.map(|peer| peer.ip()),
+        action: Action::Pull,
+        about: Subject::Tenant,
+        demand: Demand::Request,
+    };
+    let (tenant, _) = gateway
+        .admit_registry(&place.tenant, &ask)
         .await
         .about(About::Repository)?;
-    match &place.member {
-        None => of_tenant(&tenant, "").await.about(About::Repository),
-        Some(member) => {
-            let mut names = Vec::new();
-            if let Some(registry) = tenant.registry() {
-                let repository = registry.repository(Some(member)).about(About::Repository)?;
-                let known = repository.catalog().await.about(About::Repository)?;
-                names.extend(known.iter().map(ToString::to_string));
-            }
-            Ok(names)
-        }
-    }
+    let sight = tenant.sight(identity, Action::Pull);
+    let Some(member) = &place.member else {
+        let names = of_tenant(&tenant, &sight, "").await;
+        return names.about(About::Repository);
+    };
+    let Some(registry) = tenant.registry() else {
+        return Ok(Vec::new());
+    };
+    let repository = registry.repository(Some(member)).about(About::Repository)?;
+    let known = repository.catalog().await.about(About::Repository)?;
+    Ok(of_member(member, &known, &sight)
+        .map(ToString::to_string)
+        .collect())
 }
 
 /// What all tenants have, in names that start with the tenant.
 async fn everywhere(gateway: &Gateway, identity: &Identity) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for tenant in gateway.registry_tenants(identity).await? {
-        names.extend(of_tenant(&tenant, tenant.path().as_str()).await?);
+        let sight = tenant.sight(identity, Action::Pull);
+        names.extend(of_tenant(&tenant, &sight, tenant.path().as_str()).await?);
     }
     Ok(names)
 }
 
-/// Hosted repositories as they are called, those of upstreams below the upstream's name, so that each name has one meaning.
-async fn of_tenant(tenant: &Tenant, prefix: &str) -> Result<Vec<String>> {
+/// What `sight` shows of what is `known` of an upstream.
+fn of_member<'k>(
+    upstream: &str,
+    known: &'k [RepoName],
+    sight: &Sight,
+) -> impl Iterator<Item = &'k RepoName> {
+    known.iter().filter(move |name| {
+        let name = name.as_str();
+        sight.includes(Subject::Member { upstream, name })
+    })
+}
+
+/// Hosted repositories as they are called, those of upstreams below the upstream's name, so that each name has one meaning; of
+/// both what `sight` shows.
+async fn of_tenant(tenant: &Tenant, sight: &Sight, prefix: &str) -> Result<Vec<String>> {
     let Some(registry) = tenant.registry() else {
         return Ok(Vec::new());
     };
     let mut names = Vec::new();
-    let mut add = |upstream: &str, known: &[RepoName]| {
-        names.extend(known.iter().map(|name| {
-            let parts = [prefix, upstream, name.as_str()];
-            let parts = parts.iter().filter(|part| !part.is_empty());
-            parts.copied().collect::<Vec<_>>().join("/")
-        }));
+    let mut add = |upstream: &str, name: &RepoName| {
+        let parts = [prefix, upstream, name.as_str()];
+        let parts = parts.into_iter().filter(|part| !part.is_empty());
+        names.push(parts.collect::<Vec<_>>().join("/"));
     };
     if let Ok(hosted) = registry.hosted(None) {
-        add("", &hosted.store.catalog().await?);
+        let known = hosted.store.catalog().await?;
+        let shown = known.iter().filter(|name| sight.shows(name.as_str()));
+        shown.for_each(|name| add("", name));
     }
     for (upstream, member) in registry.members() {
-        add(upstream, &member.catalog().await?);
+        let known = member.catalog().await?;
+        of_member(upstream, &known, sight).for_each(|name| add(upstream, name));
     }
     Ok(names)
 }

@@ -3,11 +3,13 @@
 //! What cannot be mounted, for whatever reason, is uploaded. So nothing can be learned here about repositories that the caller may
 //! not read: they answer like those that are not there (spec: oci.md §7.5).
 
+use crate::gateway::Ask;
 use std::sync::Arc;
 
 use super::Visit;
 use crate::config::Action;
 use crate::error::Result;
+use crate::limit::Demand;
 use crate::oci::Digest;
 use crate::store::registry::{HostedRegistry, Mounted, Received};
 
@@ -44,11 +46,14 @@ async fn mount_from(
         // Copies of upstreams lie elsewhere, and may go.
         return Ok(false);
     }
-    let address = request.peer.map(|peer| peer.ip());
-    let tenant = visit
-        .gateway
-        .admit_registry(&source.tenant, visit.identity, Action::Pull, address)
-        .await?;
+    let ask = Ask {
+        identity: visit.identity,
+        address: request.peer.map(|peer| peer.ip()),
+        action: Action::Pull,
+        about: source.about(),
+        demand: Demand::Request,
+    };
+    let (tenant, _) = visit.gateway.admit_registry(&source.tenant, &ask).await?;
     if tenant.path() == visit.tenant.path() {
         let from = Mounted::From(&source.name);
         return store.mount(&visit.located.name, digest, from).await;
@@ -69,17 +74,14 @@ async fn mount_from(
     Ok(true)
 }
 
-/// From any repository of the tenant: who may read one may read all of them.
+/// From any repository of the tenant that the caller may read.
 async fn mount_any(
     visit: &Visit<'_>,
     store: &Arc<HostedRegistry>,
     digest: &Digest,
 ) -> Result<bool> {
-    let tenant = visit.tenant;
-    let may_pull = tenant
-        .policy()
-        .allows(visit.identity, tenant.path().as_str(), Action::Pull);
-    let any = |_: &crate::oci::RepoName| may_pull;
+    let sight = visit.tenant.sight(visit.identity, Action::Pull);
+    let any = |name: &crate::oci::RepoName| sight.shows(name.as_str());
     store
         .mount(&visit.located.name, digest, Mounted::Any(&any))
         .await

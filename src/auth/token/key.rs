@@ -9,6 +9,7 @@ use std::path::Path;
 
 use jsonwebtoken::crypto::rust_crypto::DEFAULT_PROVIDER;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::auth::watched::Content;
@@ -123,16 +124,25 @@ impl Key {
         if header.crit.is_some() {
             return Err("it demands an extension that is not supported");
         }
-        let mut validation = Validation::new(header.alg);
-        // Claims are judged by the caller, who has a clock.
-        validation.required_spec_claims.clear();
-        validation.validate_exp = false;
-        validation.validate_nbf = false;
-        validation.validate_aud = false;
-        jsonwebtoken::decode(token, &self.key, &validation)
-            .map(|decoded| decoded.claims)
-            .map_err(|_| "its signature or its content is wrong")
+        content(token, &self.key, header.alg)
     }
+}
+
+/// The claims of a token that `key` has signed with `algorithm`. Errors: it has not, or they are no claims.
+pub(in crate::auth) fn content<T: DeserializeOwned>(
+    token: &str,
+    key: &DecodingKey,
+    algorithm: Algorithm,
+) -> Result<T, &'static str> {
+    let mut validation = Validation::new(algorithm);
+    // Claims are judged by the caller, who has a clock.
+    validation.required_spec_claims.clear();
+    validation.validate_exp = false;
+    validation.validate_nbf = false;
+    validation.validate_aud = false;
+    jsonwebtoken::decode(token, key, &validation)
+        .map(|decoded| decoded.claims)
+        .map_err(|_| "its signature or its content is wrong")
 }
 
 impl Content for Key {

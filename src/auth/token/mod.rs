@@ -21,6 +21,7 @@ use serde_json::{Map, Value};
 pub(super) use self::claim::ClaimPattern;
 use self::jwks::Jwks;
 pub use self::jwks::Outside;
+pub(super) use self::key::content;
 use self::key::{Head, Key};
 pub(super) use self::query::ACCESS_ENTRY_TYPE;
 use self::query::{Claims, Query};
@@ -45,6 +46,16 @@ pub(super) fn namespace(path: &str) -> &str {
     if path.is_empty() { "repo" } else { path }
 }
 
+/// For [`super::untrusted`].
+pub(super) fn algorithm_of(token: &str) -> Option<String> {
+    Head::read(token).map(|head| format!("{:?}", head.algorithm))
+}
+
+/// For [`super::untrusted`].
+pub(super) fn count_keys(set: &[u8]) -> Result<usize, String> {
+    jwks::count_keys(set)
+}
+
 /// Everybody whose tokens count.
 pub(super) struct Tokens {
     issuers: Vec<Issuer>,
@@ -54,6 +65,8 @@ pub(super) struct Tokens {
 
 /// One entry of `auth.jwt`.
 struct Issuer {
+    /// The position in `auth.jwt`.
+    entry: usize,
     keys: Keys,
     audience: Option<String>,
     issuer: Option<String>,
@@ -82,6 +95,8 @@ enum Refusal {
 
 /// A verified token: who holds it, and what it allows where.
 pub struct Token {
+    /// Whose it is: the position in `auth.jwt`.
+    entry: usize,
     /// Of the token's text: two tokens are the same if their texts are.
     id: Digest,
     subject: Option<Arc<str>>,
@@ -203,6 +218,7 @@ impl Issuer {
         }
         let required = jwt.required_claims.iter();
         Ok(Self {
+            entry: position,
             keys,
             audience: jwt.audience.clone(),
             issuer: jwt.issuer.clone(),
@@ -289,6 +305,7 @@ impl Issuer {
         }
         let groups = self.groups_claim.as_deref();
         Ok(Token {
+            entry: self.entry,
             id,
             subject: subject.map(Arc::from),
             groups: groups.map_or_else(Vec::new, |name| claim::texts(&claims, name)),
@@ -318,8 +335,9 @@ impl Token {
         text
     }
 
-    /// One that nobody has signed, for questions about rules.
+    /// One that nobody has signed, of the entry of `auth.jwt` at this position, for questions about rules.
     pub(super) fn imagined(
+        entry: usize,
         subject: Option<Arc<str>>,
         groups: Vec<String>,
         claims: Map<String, Value>,
@@ -327,6 +345,7 @@ impl Token {
         let text = Value::Object(claims.clone()).to_string();
         let no_limit = Validity::of(&Map::new()).map_err(refused)?;
         Ok(Self {
+            entry,
             id: Digest::of(text.as_bytes()),
             subject,
             groups,
@@ -340,6 +359,11 @@ impl Token {
     /// Who it says holds it: `sub`, or the claim that is configured. Always there where [`Token::names_somebody`].
     pub fn subject(&self) -> Option<&Arc<str>> {
         self.subject.as_ref()
+    }
+
+    /// Which entry of `auth.jwt` vouches for it, by position.
+    pub(super) fn entry(&self) -> usize {
+        self.entry
     }
 
     /// Whether it only says who somebody is, and rules what he may do.

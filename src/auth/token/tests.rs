@@ -283,6 +283,7 @@ async fn the_memory_is_bounded() {
     let kept = |until: i64| {
         let claims_map = json!({"exp": until}).as_object().cloned().expect("a map");
         Arc::new(Token {
+            entry: 0,
             id: Digest::of(b""),
             subject: None,
             groups: Vec::new(),

@@ -1,8 +1,9 @@
 //! Which repositories are let in: globs over the names that clients use.
 
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use globset::GlobSet;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::names::globs;
 use crate::oci::RepoName;
 
 /// `include` and `exclude` of an upstream registry, or of a tenant's view of one.
@@ -44,16 +45,9 @@ impl NameRules {
 }
 
 fn globs(patterns: &[String]) -> Result<Option<GlobSet>> {
-    if patterns.is_empty() {
-        return Ok(None);
-    }
-    let wrong = |error: globset::Error| Error::invalid(error.to_string());
-    let mut set = GlobSetBuilder::new();
-    for pattern in patterns {
-        let glob = GlobBuilder::new(pattern).literal_separator(true).build();
-        set.add(glob.map_err(wrong)?);
-    }
-    set.build().map(Some).map_err(wrong)
+    (!patterns.is_empty())
+        .then(|| globs::set(patterns))
+        .transpose()
 }
 
 #[cfg(test)]

@@ -57,7 +57,7 @@ pub use self::deliver::{StoredContent, StoredFile, StoredObject};
 pub use self::evict::Limits;
 pub use self::places::Places;
 pub(super) use self::places::identity;
-pub use self::publish::{OverwritePermission, Upload};
+pub use self::publish::{NameCheck, OverwritePermission, Upload};
 pub use self::rescan::Depth;
 pub use self::sight::Freshness;
 pub use self::spool::{Spool, Spooled};

@@ -33,6 +33,9 @@ pub struct Upload {
     pub provenance: Option<Spooled>,
 }
 
+/// Whether a chart of this name may be stored, asked before anything of it is. The error is what the upload is answered with.
+pub type NameCheck = Arc<dyn Fn(&str) -> Result<()> + Send + Sync>;
+
 /// Whether what exists may be replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OverwritePermission {
@@ -73,11 +76,23 @@ impl Hosted {
         overwrite: OverwritePermission,
         limits: Limits,
     ) -> Result<Arc<Entry>> {
+        let any: NameCheck = Arc::new(|_| Ok(()));
+        self.put_if(upload, overwrite, limits, any).await
+    }
+
+    /// As [`Hosted::put`], if `may` lets the chart's name through.
+    pub async fn put_if(
+        self: &Arc<Self>,
+        upload: Upload,
+        overwrite: OverwritePermission,
+        limits: Limits,
+        may: NameCheck,
+    ) -> Result<Arc<Entry>> {
         let this = Arc::clone(self);
         let permit = Arc::clone(&self.readers).acquire_owned().await;
         let checked = blocking(move || {
             let _permit = permit;
-            this.check(upload)
+            this.check(upload, &may)
         })
         .await?;
         self.prepare_limits(limits).await?;
@@ -95,9 +110,23 @@ impl Hosted {
         overwrite: OverwritePermission,
         limits: Limits,
     ) -> Result<FileName> {
+        let any: NameCheck = Arc::new(|_| Ok(()));
+        self.put_provenance_if(provenance, overwrite, limits, any)
+            .await
+    }
+
+    /// As [`Hosted::put_provenance`], if `may` lets the chart's name through.
+    pub async fn put_provenance_if(
+        self: &Arc<Self>,
+        provenance: Spooled,
+        overwrite: OverwritePermission,
+        limits: Limits,
+        may: NameCheck,
+    ) -> Result<FileName> {
         let this = Arc::clone(self);
         let (name, ready) = blocking(move || {
             let (name, _) = check_provenance(&provenance)?;
+            may(&name.name)?;
             let ready = this
                 .place
                 .prepare(provenance, &name.file_name, &this.clock)?;
@@ -124,10 +153,11 @@ impl Hosted {
     }
 
     /// Validates an upload and makes its files ready. Blocking.
-    fn check(&self, upload: Upload) -> Result<Checked> {
+    fn check(&self, upload: Upload, may: &NameCheck) -> Result<Checked> {
         let digest = upload.archive.digest();
         let reader = upload.archive.reader()?;
         let chart = archive::read(reader, &archive::Limits::helm(), Strictness::Upload)?;
+        may(&chart.metadata.name)?;
         let canonical = format!("{}-{}.tgz", chart.metadata.name, chart.metadata.version);
         FileName::parse(&canonical)
             .map_err(|_| Error::invalid(format!("{canonical:.300} is improperly formatted")))?;

@@ -41,7 +41,7 @@ use crate::names::TenantPath;
 use crate::store::files::blocking;
 
 pub use self::blobs::{BlobContent, BlobObject, StoredBlob};
-pub use self::collect::{Broken, Collected, Rules, Step, Tally, TenantShare};
+pub use self::collect::{Broken, Collected, Removed, Rules, Step, Tally, TenantShare};
 pub use self::links::{Mounted, Received};
 pub use self::manifests::{Pushed, StoredManifest, Target};
 pub use self::quota::Usage;

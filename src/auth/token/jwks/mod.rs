@@ -82,6 +82,12 @@ pub struct Outside<'a> {
     pub data_dir: &'a Path,
 }
 
+/// How many keys of a set can be used; those that were known stay the same. For [`crate::auth::untrusted`].
+pub(super) fn count_keys(set: &[u8]) -> Result<usize, String> {
+    let first = KeySet::read(set, &KeySet::default())?;
+    KeySet::read(set, &first).map(|again| again.len().min(first.len()))
+}
+
 impl Jwks {
     /// The keys that `config` names, those of an earlier run at first. `name` is how messages call the server.
     ///

@@ -81,11 +81,11 @@ impl Server {
             timeout: Duration::from_secs(20),
             ..config::Client::default()
         };
-        let keys = JwtKeys::Url(config::Jwks {
+        let keys = JwtKeys::Url(Box::new(config::Jwks {
             url: self.url.clone(),
             client,
             max_stale: Duration::from_hours(24),
-        });
+        }));
         Jwt {
             issuer: issuer.map(str::to_owned),
             audience: Some("chartgate".to_owned()),
@@ -150,7 +150,7 @@ fn rsa(kid: &'static str, algorithm: Algorithm) -> Signer {
 }
 
 impl Signer {
-    fn token(&self, more: Value) -> String {
+    fn token(&self, more: &Value) -> String {
         let mut claims =
             json!({"iss": "https://a", "aud": "chartgate", "sub": "ci", "exp": NOW + 864_000});
         for (name, value) in more.as_object().expect("an object") {
@@ -221,7 +221,7 @@ async fn keys_are_fetched_once_for_all_who_need_them() {
     let world = World::new();
     let tokens = world.open(&[server.jwt(Some("https://a"))]);
     assert_eq!(server.asked(), 0, "nobody has needed them");
-    let text = key.token(json!({}));
+    let text = key.token(&json!({}));
     let all = futures_util::future::join_all((0..20).map(|_| tokens.verify(&text)));
     let release = async {
         until(|| server.asked() == 1).await;
@@ -247,13 +247,13 @@ async fn every_algorithm_of_a_set_counts_and_belongs_to_its_key() {
     ] {
         let server = Server::start(set(&[&key])).await;
         let tokens = World::new().open(&[server.jwt(Some("https://a"))]);
-        let text = key.token(json!({}));
+        let text = key.token(&json!({}));
         assert_eq!(kind(&tokens, &text).await, None, "{:?}", key.algorithm);
     }
     // The key says what it is for; the token does not.
     let server = Server::start(set(&[&rsa("k", Algorithm::RS256)])).await;
     let tokens = World::new().open(&[server.jwt(Some("https://a"))]);
-    let other = rsa("k", Algorithm::RS512).token(json!({}));
+    let other = rsa("k", Algorithm::RS512).token(&json!({}));
     assert_eq!(kind(&tokens, &other).await, REFUSED);
 }
 
@@ -268,14 +268,14 @@ async fn what_confuses_keys_is_refused_without_asking_the_server() {
         key: EncodingKey::from_secret(public.as_bytes()),
         ..rsa("k", Algorithm::RS256)
     };
-    assert_eq!(kind(&tokens, &hmac.token(json!({}))).await, REFUSED);
-    let good = key.token(json!({}));
+    assert_eq!(kind(&tokens, &hmac.token(&json!({}))).await, REFUSED);
+    let good = key.token(&json!({}));
     let (_, rest) = good.split_once('.').expect("a token");
     let none = crate::base64::encode_url(br#"{"alg":"none","kid":"k"}"#);
     assert_eq!(kind(&tokens, &format!("{none}.{rest}")).await, REFUSED);
     let (body, _) = rest.split_once('.').expect("a token");
     assert_eq!(kind(&tokens, &format!("{none}.{body}.")).await, REFUSED);
-    let foreign = key.token(json!({"iss": "https://b"}));
+    let foreign = key.token(&json!({"iss": "https://b"}));
     assert_eq!(kind(&tokens, &foreign).await, REFUSED);
     assert_eq!(server.asked(), 0);
     assert_eq!(kind(&tokens, &good).await, None);
@@ -287,11 +287,7 @@ async fn what_confuses_keys_is_refused_without_asking_the_server() {
         json!({"exp": null}),
         json!({"exp": NOW - 1}),
     ] {
-        assert_eq!(
-            kind(&tokens, &key.token(wrong.clone())).await,
-            REFUSED,
-            "{wrong}"
-        );
+        assert_eq!(kind(&tokens, &key.token(&wrong)).await, REFUSED, "{wrong}");
     }
 }
 
@@ -307,14 +303,14 @@ async fn two_issuers_with_the_same_name_of_a_key_stay_apart() {
     );
     let world = World::new();
     let tokens = world.open(&[first.jwt(Some("https://a")), second.jwt(Some("https://b"))]);
-    assert_eq!(kind(&tokens, &a.token(json!({}))).await, None);
+    assert_eq!(kind(&tokens, &a.token(&json!({}))).await, None);
     assert_eq!(
-        kind(&tokens, &b.token(json!({"iss": "https://b"}))).await,
+        kind(&tokens, &b.token(&json!({"iss": "https://b"}))).await,
         None
     );
-    assert_eq!(kind(&tokens, &b.token(json!({}))).await, REFUSED);
+    assert_eq!(kind(&tokens, &b.token(&json!({}))).await, REFUSED);
     assert_eq!(
-        kind(&tokens, &a.token(json!({"iss": "https://b"}))).await,
+        kind(&tokens, &a.token(&json!({"iss": "https://b"}))).await,
         REFUSED
     );
 }
@@ -328,7 +324,7 @@ async fn a_rotation_is_followed_at_most_once_a_minute() {
     let server = Server::start(set(&[&old])).await;
     let world = World::new();
     let tokens = world.open(&[server.jwt(Some("https://a"))]);
-    let (first, second) = (old.token(json!({})), new.token(json!({})));
+    let (first, second) = (old.token(&json!({})), new.token(&json!({})));
     assert_eq!(kind(&tokens, &first).await, None);
     server.say(set(&[&new]));
     for _ in 0..10 {
@@ -349,8 +345,8 @@ async fn a_server_that_is_away_or_lies_changes_nothing_until_keys_are_too_old() 
     let world = World::new();
     let jwt = [server.jwt(Some("https://a"))];
     let tokens = world.open(&jwt);
-    let stranger = signer("two", Algorithm::ES256).token(json!({}));
-    assert_eq!(kind(&tokens, &key.token(json!({}))).await, None);
+    let stranger = signer("two", Algorithm::ES256).token(&json!({}));
+    assert_eq!(kind(&tokens, &key.token(&json!({}))).await, None);
     let mut private = key.jwk.clone();
     private["d"] = json!("AAAA");
     let many = vec![key.jwk.clone(); 101];
@@ -382,21 +378,21 @@ async fn a_server_that_is_away_or_lies_changes_nothing_until_keys_are_too_old() 
         // Waits for the fetch, and so sees what came of it.
         assert_eq!(kind(&tokens, &stranger).await, REFUSED, "{n}");
         assert_eq!(server.asked(), n + 2);
-        let fresh = key.token(json!({ "n": n }));
+        let fresh = key.token(&json!({ "n": n }));
         assert_eq!(kind(&tokens, &fresh).await, None, "{n}");
     }
     // A restart meanwhile changes nothing either.
     let again = world.open(&jwt);
-    assert_eq!(kind(&again, &key.token(json!({}))).await, None);
+    assert_eq!(kind(&again, &key.token(&json!({}))).await, None);
     world.clock.advance(Duration::from_hours(24));
     for tokens in [&tokens, &again] {
-        let outcome = kind(tokens, &key.token(json!({}))).await;
+        let outcome = kind(tokens, &key.token(&json!({}))).await;
         assert_eq!(outcome, Some(ErrorKind::UpstreamUnavailable));
     }
     // Back again.
     server.say(set(&[&key]));
     world.clock.advance(Duration::from_secs(6));
-    assert_eq!(kind(&tokens, &key.token(json!({}))).await, None);
+    assert_eq!(kind(&tokens, &key.token(&json!({}))).await, None);
 }
 
 #[tokio::test]
@@ -408,7 +404,7 @@ async fn a_slow_server_holds_up_nobody_whose_key_is_known() {
     let server = Server::start(set(&[&old])).await;
     let world = World::new();
     let tokens = Arc::new(world.open(&[server.jwt(Some("https://a"))]));
-    assert_eq!(kind(&tokens, &old.token(json!({}))).await, None);
+    assert_eq!(kind(&tokens, &old.token(&json!({}))).await, None);
     let signal = Arc::new(Notify::new());
     let Says::Keys(keys) = set(&[&old, &new]) else {
         panic!("keys")
@@ -416,11 +412,11 @@ async fn a_slow_server_holds_up_nobody_whose_key_is_known() {
     server.say(Says::Waits(signal.clone(), keys));
     // Old enough to be fetched again: that happens behind the back of who asks.
     world.clock.advance(Duration::from_hours(2));
-    assert_eq!(kind(&tokens, &old.token(json!({"n": 1}))).await, None);
+    assert_eq!(kind(&tokens, &old.token(&json!({"n": 1}))).await, None);
     until(|| server.asked() == 2).await;
-    let (waiting, text) = (Arc::clone(&tokens), new.token(json!({})));
+    let (waiting, text) = (Arc::clone(&tokens), new.token(&json!({})));
     let waiting = tokio::spawn(async move { kind(&waiting, &text).await });
-    assert_eq!(kind(&tokens, &old.token(json!({"n": 2}))).await, None);
+    assert_eq!(kind(&tokens, &old.token(&json!({"n": 2}))).await, None);
     assert!(!waiting.is_finished());
     signal.notify_one();
     assert_eq!(waiting.await.expect("no panic"), None);
@@ -439,7 +435,7 @@ async fn required_claims_names_and_groups_are_looked_up() {
     };
     let tokens = World::new().open(&[jwt]);
     let good = json!({"who": {"name": "x"}, "teams": ["dev"], "owner": "acme-eu"});
-    let token = tokens.verify(&key.token(good)).await.expect("good");
+    let token = tokens.verify(&key.token(&good)).await.expect("good");
     assert_eq!(token.subject().map(AsRef::as_ref), Some("x"));
     assert!(token.is_in("dev") && !token.is_in("ops"));
     for wrong in [
@@ -447,10 +443,6 @@ async fn required_claims_names_and_groups_are_looked_up() {
         json!({"who": {"name": "x"}, "owner": "other"}),
         json!({"owner": "acme"}),
     ] {
-        assert_eq!(
-            kind(&tokens, &key.token(wrong.clone())).await,
-            REFUSED,
-            "{wrong}"
-        );
+        assert_eq!(kind(&tokens, &key.token(&wrong)).await, REFUSED, "{wrong}");
     }
 }

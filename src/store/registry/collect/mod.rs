@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use self::mark::Marked;
 use super::RegistryStore;
+use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::oci;
 
 /// What is collected.
 #[derive(Clone, Copy, Debug)]
@@ -102,6 +104,22 @@ pub struct Collected {
     pub broken: Vec<Broken>,
 }
 
+/// Something that a collection has removed, a moment ago.
+#[derive(Clone, Copy, Debug)]
+pub enum Removed<'a> {
+    /// A link: a repository does not show this manifest or blob any more.
+    Link {
+        /// The tenant, as in [`TenantShare`].
+        tenant: &'a str,
+        /// The repository, as keys of the store write it: `+` for `/`.
+        repository: &'a str,
+        /// What it showed.
+        digest: &'a oci::Digest,
+    },
+    /// Bytes that no repository showed.
+    Content(&'a Digest),
+}
+
 /// How far a collection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -121,6 +139,16 @@ impl RegistryStore {
         &self,
         rules: &Rules,
         progress: &(dyn Fn(Step, u64, u64) + Send + Sync),
+    ) -> Result<Collected> {
+        self.collect_and_tell(rules, progress, &|_| {}).await
+    }
+
+    /// The same; `told` hears of everything that was removed, one by one, also where the collection fails later.
+    pub async fn collect_and_tell(
+        &self,
+        rules: &Rules,
+        progress: &(dyn Fn(Step, u64, u64) + Send + Sync),
+        told: &(dyn Fn(Removed<'_>) + Send + Sync),
     ) -> Result<Collected> {
         if rules.grace < MIN_GRACE {
             return Err(Error::invalid(
@@ -146,14 +174,15 @@ impl RegistryStore {
                 self.unmark(&repositories[at]).await?;
             }
         }
-        self.unlink_all(rules, &repositories, loose, &mut needed, &mut tenants)
+        self.unlink_all(rules, &repositories, loose, &mut needed, &mut tenants, told)
             .await?;
         let mut collected = Collected {
             tenants,
             strays,
             ..Collected::default()
         };
-        self.sweep(rules, &repositories, &needed, &mut collected, progress)
+        let steps = |done, total| progress(Step::Sweep, done, total);
+        self.sweep(rules, &repositories, &needed, &mut collected, &steps, told)
             .await?;
         collected.broken.append(&mut broken);
         collected.broken.sort();

@@ -8,7 +8,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 
 use super::mark::{Need, Repository};
-use super::{Broken, Collected, Rules, Step};
+use super::{Broken, Collected, Removed, Rules};
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::store::registry::doom::Announcement;
@@ -30,10 +30,11 @@ impl RegistryStore {
         repositories: &[Repository],
         needed: &BTreeMap<Digest, Need>,
         collected: &mut Collected,
-        progress: &(dyn Fn(Step, u64, u64) + Send + Sync),
+        progress: &(dyn Fn(u64, u64) + Send + Sync),
+        told: &(dyn Fn(Removed<'_>) + Send + Sync),
     ) -> Result<()> {
         for first in 0..=u8::MAX {
-            progress(Step::Sweep, u64::from(first), FOLDERS);
+            progress(u64::from(first), FOLDERS);
             let folder = layout::blob_folder(first);
             let objects = self.place.list(&folder).await?;
             let mut times: HashMap<Digest, (u64, Timestamp)> = HashMap::new();
@@ -65,7 +66,7 @@ impl RegistryStore {
                 }
             }
             for batch in candidates.chunks(BATCH) {
-                self.remove_batch(rules, batch, collected).await?;
+                self.remove_batch(rules, batch, collected, told).await?;
             }
             for (content, used) in &marks {
                 if !times.contains_key(content) && self.clock.since(*used) > rules.grace {
@@ -82,7 +83,7 @@ impl RegistryStore {
                     .await?;
             }
         }
-        progress(Step::Sweep, FOLDERS, FOLDERS);
+        progress(FOLDERS, FOLDERS);
         Ok(())
     }
 
@@ -91,6 +92,7 @@ impl RegistryStore {
         rules: &Rules,
         batch: &[Candidate],
         collected: &mut Collected,
+        told: &(dyn Fn(Removed<'_>) + Send + Sync),
     ) -> Result<()> {
         if !rules.delete {
             batch
@@ -102,8 +104,13 @@ impl RegistryStore {
         let announcement = self.announce(&contents).await?;
         let removed = stream::iter(batch)
             .map(async |candidate| {
-                self.remove_content(rules.grace, &candidate.content, &announcement)
-                    .await
+                let is_gone = self
+                    .remove_content(rules.grace, &candidate.content, &announcement)
+                    .await?;
+                if is_gone {
+                    told(Removed::Content(&candidate.content));
+                }
+                Ok(is_gone)
             })
             .buffered(PARALLEL)
             .try_collect::<Vec<bool>>()

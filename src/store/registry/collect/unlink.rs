@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::mark::{Bundle, Loose, Need, Repository};
-use super::{LINK_GRACE, Rules, TenantShare, reach};
+use super::{LINK_GRACE, Removed, Rules, TenantShare, reach};
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::object::Existing;
@@ -24,6 +24,7 @@ impl RegistryStore {
         mut loose: Vec<Bundle>,
         needed: &mut BTreeMap<Digest, Need>,
         tenants: &mut [TenantShare],
+        told: &(dyn Fn(Removed<'_>) + Send + Sync),
     ) -> Result<()> {
         while !loose.is_empty() {
             let mut batch = Vec::new();
@@ -35,7 +36,7 @@ impl RegistryStore {
                 batch.push(bundle);
             }
             if rules.delete {
-                self.unlink_batch(rules, repositories, &mut batch, needed)
+                self.unlink_batch(rules, repositories, &mut batch, needed, told)
                     .await?;
             }
             for bundle in &batch {
@@ -58,6 +59,7 @@ impl RegistryStore {
         repositories: &[Repository],
         batch: &mut [Bundle],
         needed: &mut BTreeMap<Digest, Need>,
+        told: &(dyn Fn(Removed<'_>) + Send + Sync),
     ) -> Result<()> {
         let links = batch.iter().flat_map(|bundle| &bundle.links);
         let contents: Vec<Digest> = links.map(|link| link.content).collect();
@@ -80,6 +82,12 @@ impl RegistryStore {
             for (link, goes) in links.into_iter().zip(going) {
                 if goes && announcement.holds(self.clock.now()) {
                     self.unlink_one(&repository.keys, &link, bundle).await?;
+                    let (tenant, name) = &repository.names;
+                    told(Removed::Link {
+                        tenant,
+                        repository: name,
+                        digest: &link.digest,
+                    });
                     bundle.links.push(link);
                 } else {
                     needed.insert(link.content, need(true));
