@@ -34,6 +34,8 @@ mod hosted_registry;
 mod identities;
 /// How often and how much: several limits at once, bytes and debts, floods, reloads, and limits that replicas share.
 mod limits;
+/// The program with every key of its listeners: names, proxies, limits, reloads.
+mod listeners;
 /// ChartMuseum's cases, its clients, and the way back to it.
 mod museum;
 /// The ChartMuseum API of native tenants: merged with upstreams, at any depth.

@@ -139,7 +139,6 @@ async fn steps(
     };
     let admitted = gateway.admit(tenant, &ask).await;
     let (tenant, meter) = admitted.inspect_err(|_| deed.refused_at(tenant))?;
-    let body: &mut dyn RequestBody = &mut meter.incoming(body);
     deed.admitted(tenant.label());
     account.tenant = Some(tenant.label().clone());
     // 4. What of it is for him, and the answer.

@@ -9,8 +9,8 @@ mod audit;
 mod auth;
 mod bucket_url;
 mod buckets;
-mod budget;
 mod callers;
+mod client;
 mod expand;
 mod jwt;
 mod leaves;
@@ -46,6 +46,7 @@ pub use self::action::Action;
 pub use self::api_tokens::ApiTokens;
 pub use self::callers::{Callers, Meant};
 pub use self::jwt::{Jwks, Jwt, JwtKeys};
+pub use self::client::{Budget, Client, UpstreamAuth};
 pub use self::leaves::{Leaf, leaves};
 pub use self::limits::{Limit, LimitBy, Limited};
 pub use self::mistakes::{Mistake, Mistakes, nearest};
@@ -317,45 +318,6 @@ pub enum Source {
     Bucket(Box<ObjectStore>),
     /// An OCI registry.
     Oci(Box<Oci>),
-}
-
-/// How an upstream is reached: everything that decides which connections may be shared.
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct Client {
-    /// Egress proxy; absent: `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` of the environment count.
-    pub proxy: Option<Url>,
-    /// PEM file of authorities trusted besides the system's.
-    pub ca_file: Option<PathBuf>,
-    /// Do not verify the server's certificate.
-    pub insecure_skip_verify: bool,
-    /// Client certificate and key, PEM.
-    pub identity: Option<(PathBuf, PathBuf)>,
-    /// Credentials; sent to the origin of the upstream's URL only.
-    pub auth: Option<UpstreamAuth>,
-    /// May dial loopback, link-local and private addresses. Default false.
-    pub allow_private: bool,
-    /// See [`Upstream::timeout`].
-    pub timeout: Duration,
-    /// How much it is asked.
-    pub budget: Budget,
-}
-
-/// `upstreams.<name>.budget:`, of one replica.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Budget {
-    /// So many requests in any period of this length (`requests`). Default `None`: any.
-    pub requests: Option<(u32, Duration)>,
-    /// So many requests at a time, each until the last byte of its answer (`connections`). Default `None`: any.
-    pub connections: Option<u32>,
-}
-
-/// `upstreams.<name>.auth:`
-#[derive(Clone, Debug, PartialEq)]
-pub enum UpstreamAuth {
-    /// User name and password.
-    Basic(String, Secret),
-    /// A bearer token.
-    Bearer(Secret),
 }
 
 /// `on_digest_mismatch:`

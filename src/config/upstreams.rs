@@ -8,7 +8,7 @@ use url::Url;
 
 use super::section::{Section, Value};
 use super::{
-    Client, OnDigestMismatch, Source, Upstream, UpstreamAuth, buckets, budget, registries, units,
+    Client, OnDigestMismatch, Source, Upstream, UpstreamAuth, buckets, client, registries, units,
 };
 use crate::oci::RepoName;
 
@@ -99,7 +99,7 @@ fn upstream(name: &Arc<str>, value: &Value<'_>) -> (Option<bool>, Option<Upstrea
             client
         }
         _ => Client {
-            budget: budget::read(&mut section),
+            budget: client::read_budget(&mut section),
             ..client
         },
     };

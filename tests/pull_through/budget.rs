@@ -234,7 +234,8 @@ async fn refresh_ahead_leaves_the_last_quarter_to_clients() {
     let world = World::new().await;
     let fake = tags(FakeRegistry::open(), "a/b", 3).run();
     let hub = world.open(upstream(&fake).within(requests(8)));
-    for tag in ["0", "1"] {
+    // The second time they are held, and in use.
+    for tag in ["0", "1", "0", "1"] {
         manifest(&hub, "a/b", tag).await.expect("within the budget");
     }
     world.advance(299);
@@ -303,7 +304,8 @@ async fn work_in_the_background_leaves_half_of_the_places() {
     let world = World::new().await;
     let fake = tags(FakeRegistry::open(), "a/b", 11).run();
     let hub = world.open(upstream(&fake).within(at_once(2)));
-    for tag in 0..10 {
+    for tag in (0..10).chain(0..10) {
+        // The second time it is held, and in use.
         manifest(&hub, "a/b", &tag.to_string())
             .await
             .expect("there");
@@ -327,29 +329,36 @@ async fn work_in_the_background_leaves_half_of_the_places() {
 #[tokio::test]
 async fn the_wait_for_a_turn_ends_and_says_so() {
     let world = World::new().await;
-    let fake = tags(FakeRegistry::open(), "a/b", 2).run();
-    let hub = world.open(upstream(&fake).within(at_once(1)));
-    let impatient = world.open(upstream(&fake).named("hub2").within(at_once(1)).impatient());
-    let hold = fake.hold(Spot::Manifests);
-    let first = {
-        let impatient = Arc::clone(&impatient);
-        tokio::spawn(async move { manifest(&impatient, "a/b", "0").await })
+    let fake = FakeRegistry::open()
+        .image_of("a/b", "0", 5_000)
+        .image("a/b", "1")
+        .run();
+    let hub = world.open(upstream(&fake).within(at_once(1)).impatient());
+    let layer = fake.image("a/b", "0").layer;
+    // Ten pieces, each in time, and together longer than the others wait.
+    let slow = Fault::Trickle(500, Duration::from_millis(200));
+    fake.fault(Spot::Blobs, slow);
+    let transfer = {
+        let (hub, layer) = (Arc::clone(&hub), layer.clone());
+        tokio::spawn(async move {
+            manifest(&hub, "a/b", "0").await?;
+            pull(&hub, "a/b", &layer).await
+        })
     };
-    hold.waiting(1).await;
-    let error = manifest(&impatient, "a/b", "1")
-        .await
-        .expect_err("it takes too long");
+    while fake.count(Spot::Blobs) == 0 {
+        tokio::task::yield_now().await;
+    }
+    let error = manifest(&hub, "a/b", "1").await;
+    let error = error.expect_err("it takes too long");
     assert_eq!(error.kind(), ErrorKind::RateLimited, "{error}");
     assert!(
         error
             .message()
-            .contains("`upstreams.hub2.budget.connections`"),
+            .contains("`upstreams.hub.budget.connections`"),
         "{error}"
     );
-    assert!(impatient.state().paused.is_empty());
-    // Another upstream has its own places.
-    let digest = fake.image("a/b", "1").digest;
-    hold.release();
-    let _ = first.await.expect("no panic");
-    manifest(&hub, "a/b", &digest).await.expect("there");
+    assert!(hub.state().paused.is_empty(), "the upstream is well");
+    transfer.await.expect("no panic").expect("it had its place");
+    manifest(&hub, "a/b", "1").await.expect("there");
+    assert_eq!(fake.most_at_once(), 1);
 }

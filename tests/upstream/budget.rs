@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use chartgate::config::Budget;
 use chartgate::error::{Error, ErrorKind};
 use chartgate::upstream::Upstream as _;
 

@@ -16,7 +16,12 @@ fn upstream() -> FakeUpstream {
 async fn index_error(fake: &FakeUpstream) -> Error {
     let error = acme(fake).build().fetch_index(None).await;
     let error = error.expect_err("no index");
-    assert_eq!(error.kind(), ErrorKind::UpstreamUnavailable, "{error:?}");
+    let is_limited = error.message().contains("answered 429");
+    let kind = match is_limited {
+        true => ErrorKind::RateLimited,
+        false => ErrorKind::UpstreamUnavailable,
+    };
+    assert_eq!(error.kind(), kind, "{error:?}");
     assert!(error.message().contains("`acme`"), "{error:?}");
     error
 }
