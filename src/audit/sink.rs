@@ -131,7 +131,7 @@ impl Rotated {
         let mut lines = std::mem::take(&mut self.waiting);
         let written = self.usable().and_then(|open| {
             let _turn = Turn::take(&open.file);
-            open.file.write_all(&lines)?;
+            (&open.file).write_all(&lines)?;
             // What others wrote counts, too.
             open.size = open.file.metadata()?.len();
             Ok(())
