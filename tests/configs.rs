@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chartgate::config::{
-    self, Action, Audit, AuditPlace, Challenge, Config, JwtKeys, ListenAddress, Mistakes, Place,
-    Secret, Service, Source, Subject, UpstreamAuth,
+    self, Action, Audit, AuditPlace, Challenge, Config, JwtKeys, Limit, LimitBy, Limited,
+    ListenAddress, Mistakes, Place, Secret, Service, Source, Subject, UpstreamAuth,
 };
 
 /// No variable is set.
@@ -203,8 +203,12 @@ tenants:
     access:
       anonymous: pull
       rules: [{subjects: ["user:ci", "user:*"], actions: [pull, push, delete, admin]}]
-    limits: {requests: 6000/m, burst: 200, by: address}
-  /: {hosted: true}
+    limits:
+      - {requests: 6000/m, burst: 200, by: address}
+      - {requests: 10/s, bytes: 1GiB/h, by: tenant}
+      - {upload_bytes: 5GiB/h, burst: 10GiB}
+  /: {hosted: true, limits: {uploads: 10/m}}
+limits: {requests: 500/s}
 auth: {users_file: htpasswd}
 "#;
     let config = config::parse(text, folder.path(), &env).unwrap_or_else(|m| panic!("{m}"));
@@ -240,7 +244,35 @@ auth: {users_file: htpasswd}
     assert_eq!(tenant.charts[1].exclude, ["*-dev"]);
     assert_eq!(tenant.access.anonymous, [Action::Pull]);
     assert_eq!(tenant.access.rules[0].subjects[1], Subject::AnyUser);
-    assert_eq!(tenant.limits.expect("limits").requests, 6000);
+    let limit = |what, amount, seconds, burst, by| Limit {
+        what,
+        amount,
+        period: Duration::from_secs(seconds),
+        burst,
+        by,
+    };
+    let limits = [
+        limit(Limited::Requests, 6000, 60, 200, LimitBy::Address),
+        limit(Limited::Requests, 10, 1, 10, LimitBy::Tenant),
+        limit(Limited::Bytes, 1 << 30, 3600, 1 << 30, LimitBy::Tenant),
+        limit(
+            Limited::UploadBytes,
+            5 << 30,
+            3600,
+            10 << 30,
+            LimitBy::Identity,
+        ),
+    ];
+    assert_eq!(tenant.limits, limits);
+    let root = &config.tenants[""].limits;
+    assert_eq!(
+        *root,
+        [limit(Limited::Uploads, 10, 60, 10, LimitBy::Identity)]
+    );
+    assert_eq!(
+        config.limits,
+        [limit(Limited::Requests, 500, 1, 500, LimitBy::Address)]
+    );
     assert!(config.tenants[""].hosted.is_some());
 }
 
@@ -284,6 +316,14 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("tenants: {t: {hosted: true, index: {keep: -1}}}", "tenants.t.index.keep", "0 for all"),
     ("tenants: {t: {hosted: true, limits: {requests: 0/s}}}", "tenants.t.limits.requests", "refuse every request"),
     ("tenants: {t: {hosted: true, limits: {burst: 1}}}", "tenants.t.limits", "`requests` is missing"),
+    ("tenants: {t: {hosted: true, limits: [{requests: 1/s}, {by: tenant}]}}", "tenants.t.limits[1]", "`requests` is missing"),
+    ("tenants: {t: {hosted: true, limits: [{requests: 1/s}, {requests: 1/s}]}}", "tenants.t.limits[1]", "stands here twice"),
+    ("tenants: {t: {hosted: true, limits: {uploads: 1/s, bytes: 1GiB/h, burst: 1}}}", "tenants.t.limits.burst", "could be any one's"),
+    ("tenants: {t: {hosted: true, limits: {bytes: 1000/s}}}", "tenants.t.limits.bytes", "write a rate such as `50MiB/s`"),
+    ("tenants: {t: {hosted: true, limits: {bytes: 0MiB/s}}}", "tenants.t.limits.bytes", "refuse every request"),
+    ("tenants: {t: {hosted: true, limits: {bytes: 1MiB/s, burst: 0MiB}}}", "tenants.t.limits.burst", "above zero"),
+    ("limits: {requests: 1/s, by: identity}\ntenants: {t: {hosted: true}}", "limits.by", "known: `address`"),
+    ("limits: {bytes: 1MiB/s}\ntenants: {t: {hosted: true}}", "limits", "`requests` is missing"),
     // Names.
     ("tenants: {v2: {hosted: true}}", "tenants.v2", "reserved"),
     ("tenants: {a/charts: {hosted: true}}", "tenants.a/charts", "cannot be a segment"),
@@ -385,6 +425,11 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("auth: {jwt: [{jwks_url: 'https://x', required_claims: [owner]}]}", "auth.jwt[0].required_claims[0]", "NAME=GLOB"),
     ("auth: {jwt: [{jwks_url: 'https://x', jwks_max_stale: 0s}]}", "auth.jwt[0].jwks_max_stale", "from 5m"),
     ("auth: {jwt: [{jwks_max_stale: 1h}]}", "auth.jwt[0].jwks_max_stale", "only `jwks_url`"),
+    ("auth: {jwt: [{jwks_url: 'https://x', auth: {}}]}", "auth.jwt[0].auth", "`token_file` is missing"),
+    ("auth: {jwt: [{jwks_url: 'https://x', auth: {token_file: none}}]}", "auth.jwt[0].auth.token_file", "cannot read"),
+    ("auth: {jwt: [{public_key_file: x, auth: {token_file: none}}]}", "auth.jwt[0].auth", "only `jwks_url`"),
+    ("auth: {attempts: 0}", "auth.attempts", "from 1 to"),
+    ("auth: {token: {attempts: 30}}", "auth.token.attempts", "write `auth.attempts`"),
     ("tenants: {t: {hosted: true, access: {rules: [{subjects: 'group:', actions: pull}]}}}", "tenants.t.access.rules[0].subjects", "group:NAME"),
     ("tenants: {t: {hosted: true, access: {rules: [{subjects: ['claim:a='], actions: pull}]}}}", "tenants.t.access.rules[0].subjects[0]", "NAME=GLOB"),
     ("tenants: {t: {hosted: true, access: {rules: [{subjects: ['claim:a=b'], actions: pull}]}}}", "tenants.t.access.rules", "set `auth.jwt`"),

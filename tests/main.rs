@@ -4,8 +4,12 @@
 mod suites;
 mod support;
 
+/// chartgate's own API tokens: commands, admin API, every way to show one, real clients, replicas.
+mod api_tokens;
 /// Who did what, in one line each.
 mod audit;
+/// What upstreams are asked: clients before the background, stale before refused, never absent.
+mod budgets;
 /// What is fetched once and kept: coalescing, verification, eviction, restarts and crashes.
 mod cache;
 /// Encodings, conditional requests, ranges, reserved names and rates over HTTP.
@@ -26,6 +30,10 @@ mod gateway_buckets;
 mod gateway_faults;
 /// Hosted registries: one behaviour suite for folders and buckets, replicas, and reading through the cache.
 mod hosted_registry;
+/// Who somebody is: servers of keys that rotate, lie and go away, and real clients with every identity.
+mod identities;
+/// How often and how much: several limits at once, bytes and debts, floods, reloads, and limits that replicas share.
+mod limits;
 /// ChartMuseum's cases, its clients, and the way back to it.
 mod museum;
 /// The ChartMuseum API of native tenants: merged with upstreams, at any depth.

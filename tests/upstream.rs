@@ -2,6 +2,8 @@
 
 /// Buckets, with and without an index, and what goes wrong with them.
 mod buckets;
+/// What a helm upstream is asked: within its budget, and not while it wants to be left alone.
+mod budget;
 /// Faults of a helm upstream: what is told, and that nothing bad is accepted.
 mod faults;
 /// Files behind index URLs: which bytes, from where, resumed how.

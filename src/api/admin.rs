@@ -1,4 +1,6 @@
-//! The admin listener: metrics, health, upstream states and tenant reports. It has no gate: it listens where only operators are.
+//! The admin listener: metrics, health, upstream states, tenant reports and API tokens. It has no gate: it listens where only operators are.
+
+mod tokens;
 
 use serde::Serialize;
 
@@ -7,21 +9,26 @@ use super::error::{Dialect, render};
 use crate::audit::Object;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gateway::{Gateway, Tenant};
-use crate::http::{Method, Request, Response, StatusCode, header};
+use crate::http::{Method, Request, RequestBody, Response, StatusCode, header};
 use crate::index::{Conflict, Note, SourceReport};
 use crate::oci::{Reference, RepoName};
 use crate::repository::proxy::{ShrinkRule, Status};
 use crate::repository::registry::proxy::RegistryStatus;
 
 /// Answers one request of the admin listener. `draining` makes `/readyz` say no before the process ends.
-pub async fn handle(gateway: &Gateway, draining: bool, request: &Request) -> Response {
+pub async fn handle(
+    gateway: &Gateway,
+    draining: bool,
+    request: &Request,
+    body: &mut dyn RequestBody,
+) -> Response {
     let segments: Vec<&str> = request
         .path
         .split('/')
         .filter(|segment| !segment.is_empty())
         .collect();
     let reads = matches!(request.method, Method::GET | Method::HEAD);
-    let deed = deed(gateway, &segments, request);
+    let mut deed = deed(gateway, &segments, request);
     let answer = match segments.as_slice() {
         ["healthz"] if reads => Ok(Response::text(StatusCode::OK, "alive")),
         ["readyz"] if reads => ready(gateway, draining),
@@ -35,12 +42,13 @@ pub async fn handle(gateway: &Gateway, draining: bool, request: &Request) -> Res
         }
         ["tenants", tenant @ .., "report"] if reads => report(gateway, &tenant.join("/")).await,
         ["tenants"] if reads => Ok(tenants(gateway)),
+        ["tokens", rest @ ..] => tokens::answer(gateway, rest, request, body, deed.as_mut()).await,
         ["upstreams", _, "refresh"] => Err(not_allowed(request, "POST")),
         ["upstreams", _, "cache"] => Err(not_allowed(request, "DELETE")),
         ["healthz" | "readyz" | "metrics" | "upstreams" | "tenants"]
         | ["tenants", .., "report"] => Err(not_allowed(request, "GET, HEAD")),
         _ => Err(Error::not_found(format!(
-            "nothing is served at `{:.200}`; the admin listener has /metrics /healthz /readyz /upstreams /tenants",
+            "nothing is served at `{:.200}`; the admin listener has /metrics /healthz /readyz /upstreams /tenants /tokens",
             request.path
         ))),
     };
@@ -57,6 +65,15 @@ fn deed<'a>(gateway: &'a Gateway, segments: &[&str], request: &'a Request) -> Op
     let (route, name) = match segments {
         ["upstreams", name, "refresh"] if request.method == Method::POST => ("refresh", name),
         ["upstreams", name, "cache"] if request.method == Method::DELETE => ("purge", name),
+        // What it was is known when it was done.
+        ["tokens"] if request.method == Method::POST => {
+            return Some(Deed::operator(gateway, request, "token_create"));
+        }
+        ["tokens", id] if request.method == Method::DELETE => {
+            let mut deed = Deed::operator(gateway, request, "token_revoke");
+            deed.about(|| Some(Object::own("api_token", "", Some(id))));
+            return Some(deed);
+        }
         _ => return None,
     };
     let mut deed = Deed::operator(gateway, request, route);

@@ -12,6 +12,7 @@ mod partial;
 mod registry;
 mod route;
 mod service;
+mod small;
 mod template;
 pub mod token;
 #[doc(hidden)]
@@ -33,8 +34,9 @@ use crate::audit::Object;
 use crate::auth::{About, Identity, Sight};
 use crate::config::Action;
 use crate::error::{Error, ErrorKind, Result};
-use crate::gateway::{Gateway, Tenant};
+use crate::gateway::{Ask, Gateway, Tenant};
 use crate::http::{Account, Request, RequestBody, Response};
+use crate::limit::Demand;
 use crate::store::NameCheck;
 
 /// Answers one request of a public listener, and notes in the request what the log says about it.
@@ -111,11 +113,13 @@ async fn steps(
         Route::Preflight => return Ok(cors::preflight(request)),
         other => action(other),
     };
-    // 2. Who asks.
+    // 2. Who asks, unless his address has asked too often: verifying a password costs more than refusing it.
+    let address = request.peer.map(|peer| peer.ip());
+    gateway.greet(address)?;
     let identity = authenticate(gateway, request).await?;
     account.identity = identity.log_name();
     deed.by(&identity);
-    // 3. The gate: tenant, permission, rate. Without a tenant the pages of the whole service are left.
+    // 3. The gate: tenant, permission, limits. Without a tenant the pages of the whole service are left.
     let Some(tenant) = tenant(route, config.museum.strict) else {
         if config.museum.strict {
             gateway.admit_visitor(&identity, action)?;
@@ -126,12 +130,16 @@ async fn steps(
             _ => web::welcome(gateway).await,
         };
     };
-    let address = request.peer.map(|peer| peer.ip());
-    let about = about(route);
-    let admitted = gateway
-        .admit(tenant, &identity, action, about, address)
-        .await;
-    let tenant = admitted.inspect_err(|_| deed.refused_at(tenant))?;
+    let ask = Ask {
+        identity: &identity,
+        address,
+        action,
+        about: about(route),
+        demand: demand(route),
+    };
+    let admitted = gateway.admit(tenant, &ask).await;
+    let (tenant, meter) = admitted.inspect_err(|_| deed.refused_at(tenant))?;
+    let body: &mut dyn RequestBody = &mut meter.incoming(body);
     deed.admitted(tenant.label());
     account.tenant = Some(tenant.label().clone());
     // 4. What of it is for him, and the answer.
@@ -152,7 +160,15 @@ async fn steps(
     {
         deed.out_of_sight();
     }
-    answer
+    answer.map(|response| meter.outgoing(&request.method, response))
+}
+
+/// What a route is to the limits.
+fn demand(route: &Route) -> Demand {
+    match route {
+        Route::Upload { .. } | Route::UploadProvenance { .. } => Demand::Upload,
+        _ => Demand::Request,
+    }
 }
 
 /// A request that has passed the gate of a tenant.
@@ -293,11 +309,14 @@ fn tenant(route: &Route, strict: bool) -> Option<&str> {
 }
 
 /// Who asks. A bad credential is refused even where none is needed: it is a mistake somebody should see. ChartMuseum does not
-/// look at it there, so the strict service takes its holder for a stranger.
+/// look at it there, so the strict service takes its holder for a stranger, also one who has to wait: it knows no 429.
 async fn authenticate(gateway: &Gateway, request: &Request) -> Result<Identity> {
     match gateway.authenticate(request).await {
         Err(error)
-            if error.kind() == ErrorKind::Unauthenticated && gateway.config().museum.strict =>
+            if matches!(
+                error.kind(),
+                ErrorKind::Unauthenticated | ErrorKind::RateLimited
+            ) && gateway.config().museum.strict =>
         {
             Ok(Identity::Anonymous)
         }

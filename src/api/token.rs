@@ -4,10 +4,10 @@
 //! Scopes that mean nothing here or are not allowed are left out in silence: clients ask for those of other hosts, too, and a
 //! narrower token is no error.
 
-use bytes::{Bytes, BytesMut};
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::small;
 use crate::auth::{Authenticator, Identity, Issued, Login};
 use crate::config::Action;
 use crate::error::{Error, ErrorKind, Result};
@@ -134,7 +134,7 @@ impl Asked {
         let media_type = request.header(header::CONTENT_TYPE).unwrap_or_default();
         let media_type = media_type.split(';').next().unwrap_or_default().trim();
         let is_form = media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded");
-        let text = read(body).await?;
+        let text = small::read(body, MAX_FORM, "form").await?;
         if !is_form && !text.is_empty() {
             return Err(Error::invalid(
                 "the body is not a form; send `application/x-www-form-urlencoded`",
@@ -209,26 +209,6 @@ fn is_repository(scope: &Scope) -> bool {
     kind == "repository"
 }
 
-async fn read(body: &mut dyn RequestBody) -> Result<Bytes> {
-    let too_large = || {
-        Error::new(
-            ErrorKind::TooLarge,
-            format!("the form is larger than {MAX_FORM} bytes"),
-        )
-    };
-    if body.length().is_some_and(|length| length > MAX_FORM as u64) {
-        return Err(too_large());
-    }
-    let mut text = BytesMut::new();
-    while let Some(chunk) = body.chunk().await? {
-        if text.len() + chunk.len() > MAX_FORM {
-            return Err(too_large());
-        }
-        text.extend_from_slice(&chunk);
-    }
-    Ok(text.freeze())
-}
-
 fn render(issued: &Issued, access: &[Scope]) -> Response {
     #[derive(Serialize)]
     struct Reply<'a> {
@@ -255,7 +235,8 @@ fn render(issued: &Issued, access: &[Scope]) -> Response {
     )
 }
 
-fn refuse(error: &Error) -> Response {
+/// A refusal in the words of token servers.
+pub(super) fn refuse(error: &Error) -> Response {
     let (status, code) = wire(error.kind(), About::Repository);
     let message = match error.kind() {
         ErrorKind::Internal => "internal error; the log has the cause under this request id",

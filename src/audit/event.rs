@@ -47,13 +47,13 @@ pub struct Event {
 /// Who asked. Names and fingerprints, never a secret.
 #[derive(Clone, Debug, Serialize)]
 pub struct Who {
-    /// `anonymous`, `user`, `certificate`, `token`, `operator`; `unknown` where nobody got as far as to ask, or credentials were
+    /// `anonymous`, `user`, `certificate`, `token`, `api_token`, `operator`; `unknown` where nobody got as far as to ask, or credentials were
     /// wrong.
     pub kind: &'static str,
     /// The name that rules know them by.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "short_name")]
     pub name: Option<Arc<str>>,
-    /// Which token: the beginning of its digest, from which nobody can make the token.
+    /// Which token: its id, or the beginning of its digest, from which nobody can make the token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<Box<str>>,
 }
@@ -63,6 +63,7 @@ impl Who {
     pub fn of(identity: &Identity) -> Self {
         let token = match identity {
             Identity::Token(token) => Some(token.fingerprint().into()),
+            Identity::ApiToken(token) => Some(token.id().as_str().into()),
             Identity::Anonymous | Identity::User { .. } | Identity::Certificate { .. } => None,
         };
         Self {

@@ -107,18 +107,30 @@ impl Hash {
         }
     }
 
-    /// The scheme with its cost: hashes of one family take the same time.
-    pub(super) fn family(&self) -> &str {
+    /// The scheme with its cost: hashes of one family take the same time for the same password.
+    pub(super) fn family(&self) -> String {
         match self {
-            Self::Bcrypt(text) => text.get(3..6).unwrap_or("bcrypt"),
-            Self::Argon2(text) => text.get(..text.rfind("$").unwrap_or(0)).unwrap_or("argon2"),
-            Self::ShaCrypt(text) => text.split('$').nth(2).unwrap_or("sha-crypt"),
-            Self::Apr1 { .. } => "apr1",
-            Self::Sha1(_) => "sha1",
+            Self::Bcrypt(text) => format!("bcrypt {}", text.get(4..6).unwrap_or_default()),
+            // `$argon2id$v=19$m=65536,t=2,p=1$salt$hash`; the version is missing in old ones.
+            Self::Argon2(text) => {
+                let fields = text.split('$').skip(1);
+                let cost: Vec<_> = fields
+                    .take_while(|field| field.starts_with("argon2") || field.contains('='))
+                    .collect();
+                cost.join(" ")
+            }
+            Self::ShaCrypt(text) => {
+                let mut fields = text.split('$').skip(1);
+                let scheme = fields.next().unwrap_or_default();
+                let rounds = fields.next().filter(|field| field.starts_with("rounds="));
+                format!("sha-crypt {scheme} {}", rounds.unwrap_or("rounds=5000"))
+            }
+            Self::Apr1 { .. } => "apr1".to_owned(),
+            Self::Sha1(_) => "sha1".to_owned(),
         }
     }
 
-    /// A hash that no password of a client is expected to have, for users that do not exist where no user does.
+    /// A hash that no password of a client is expected to have: what is computed where there are no users at all.
     pub(super) fn nobody() -> Self {
         Self::Bcrypt("$2b$10$C6UzMDM.H6dfI/f/IKcEeO7ZUNR1ZVEKYbCFPxKcYQbWwEQ0PyeFy".to_owned())
     }
@@ -322,6 +334,28 @@ mod tests {
             let text = KNOWN[0].1.replace("$2y$", prefix);
             assert!(Hash::parse(&text).expect("bcrypt").verify("secret"));
         }
+    }
+
+    #[test]
+    fn a_family_is_the_scheme_and_its_cost() {
+        let families: Vec<_> = KNOWN
+            .iter()
+            .map(|(_, text)| Hash::parse(text).expect(text).family())
+            .collect();
+        assert_eq!(
+            families,
+            [
+                "bcrypt 05",
+                "apr1",
+                "apr1",
+                "sha-crypt 5 rounds=5000",
+                "sha-crypt 6 rounds=5000",
+                "sha-crypt 6 rounds=1234",
+                "argon2id v=19 m=65536,t=2,p=1",
+                "argon2i v=19 m=65536,t=2,p=4",
+                "sha1",
+            ]
+        );
     }
 
     #[test]

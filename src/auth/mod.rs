@@ -3,17 +3,21 @@
 //! [`Authenticator`] turns a request's credentials into an [`Identity`]; [`Policy`] says what an identity may do in one
 //! tenant, where a token itself says so too. Neither knows routes, repositories or how an answer is worded on the wire.
 
+mod api_token;
 mod attempts;
 mod challenge;
 #[cfg(test)]
 mod decisions_tests;
+mod fault;
 mod hash;
 mod header;
 mod imagined;
 mod issue;
+mod logins;
 mod names;
 mod plain;
 mod policy;
+mod queue;
 mod realm;
 mod registry;
 mod remembered;
@@ -27,12 +31,15 @@ mod watched;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
+pub use self::api_token::{ApiToken, ApiTokens, Lasts, Listed, NewToken, State, TokenId, Wish};
+use self::attempts::Attempts;
 pub(crate) use self::attempts::network;
 pub use self::hash::{bcrypt_line, check_user_name};
-use self::header::Credentials;
 pub use self::issue::Issued;
+use self::logins::{Caller, Surface};
 pub use self::names::{About, NamePatterns, Sight};
 use self::plain::PlainUsers;
 pub use self::policy::{Decision, Granted, Policy};
@@ -43,7 +50,7 @@ pub use self::token::{Outside, Token};
 pub use self::users::Users;
 use crate::clock::Clock;
 use crate::config::{self, Config};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::http::{HeaderMap, Request};
 use crate::metrics::Metrics;
 use crate::net::Clients;
@@ -65,26 +72,31 @@ pub enum Identity {
     },
     /// The holder of a verified bearer token, which may itself say what it allows.
     Token(Arc<Token>),
+    /// The holder of one of chartgate's own API tokens, which says what it allows.
+    ApiToken(Arc<ApiToken>),
 }
 
 impl Identity {
-    /// `anonymous`, `user`, `certificate` or `token`: the label for logs.
+    /// `anonymous`, `user`, `certificate`, `token` or `api_token`: the label for logs.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Anonymous => "anonymous",
             Self::User { .. } => "user",
             Self::Certificate { .. } => "certificate",
             Self::Token(_) => "token",
+            Self::ApiToken(_) => "api_token",
         }
     }
 
-    /// What rules call them: the user's name, the certificate's subject or the token's (`sub`).
+    /// What they are called: the user's name, the certificate's subject or the token's (`sub`), by which rules know them, or the
+    /// name of an API token, which rules do not know.
     pub fn name(&self) -> Option<&Arc<str>> {
         match self {
             Self::Anonymous => None,
             Self::User { name } => Some(name),
             Self::Certificate { subject } => Some(subject),
             Self::Token(token) => token.subject(),
+            Self::ApiToken(token) => Some(token.name()),
         }
     }
 
@@ -99,7 +111,7 @@ impl Identity {
     pub fn may_have_more(&self) -> bool {
         match self {
             Self::Anonymous => true,
-            Self::User { .. } | Self::Certificate { .. } => false,
+            Self::User { .. } | Self::Certificate { .. } | Self::ApiToken(_) => false,
             Self::Token(token) => !token.names_somebody(),
         }
     }
@@ -117,6 +129,9 @@ pub struct Authenticator {
     plain: Option<PlainUsers>,
     users: Option<Users>,
     tokens: Option<Tokens>,
+    attempts: Attempts,
+    metrics: Option<Arc<Metrics>>,
+    api_tokens: Option<ApiTokens>,
     challenge: config::Challenge,
     /// What clients of registries need besides; absent where only `auth:` is known.
     front: Option<Front>,
@@ -140,6 +155,7 @@ impl Authenticator {
         };
         Ok(Self {
             front: Some(Front::open(config, clock)?),
+            api_tokens: ApiTokens::open(config, clients, clock)?,
             ..Self::open(&config.auth, clock, Some(outside))?
         })
     }
@@ -155,9 +171,24 @@ impl Authenticator {
             plain: PlainUsers::new(&auth.users)?,
             users,
             tokens: Tokens::open(&auth.jwt, clock, outside)?,
+            attempts: Attempts::new(auth.attempts.0, clock.clone()),
+            metrics: outside.map(|outside| Arc::clone(outside.metrics)),
+            api_tokens: None,
             challenge: auth.challenge.clone(),
             front: None,
         })
+    }
+
+    /// Goes on with what `previous`, of the configuration before, knows by now.
+    pub fn take_over(&mut self, previous: &Self) {
+        if let Some((tokens, known)) = self.api_tokens.as_mut().zip(previous.api_tokens.as_ref()) {
+            tokens.take_over(known);
+        }
+    }
+
+    /// The API tokens; `None` where the configuration has none.
+    pub fn api_tokens(&self) -> Option<&ApiTokens> {
+        self.api_tokens.as_ref()
     }
 
     /// The value of `WWW-Authenticate` in a 401 about `action` in the tenant at `path` (empty for the root).
@@ -171,26 +202,38 @@ impl Authenticator {
     /// Who sends `request`. No credentials: the client certificate's subject, else anonymous.
     ///
     /// Credentials that are malformed or wrong are [`ErrorKind::Unauthenticated`], also where anonymous clients may do the
-    /// same: a typing error must not look like a missing chart. Without any users or keys configured, credentials are not
-    /// looked at, because then they are meant for somebody else, such as a proxy in front. Cancel-safe.
+    /// same: a typing error must not look like a missing chart. Whoever sent too many wrong ones waits
+    /// ([`ErrorKind::RateLimited`]). Without any users or keys configured, credentials are not looked at, because then they are
+    /// meant for somebody else, such as a proxy in front. Cancel-safe.
+    ///
+    /// [`ErrorKind::Unauthenticated`]: crate::error::ErrorKind::Unauthenticated
+    /// [`ErrorKind::RateLimited`]: crate::error::ErrorKind::RateLimited
     pub async fn authenticate(&self, request: &Request) -> Result<Identity> {
-        self.identify(&request.headers, request.certificate_subject.as_ref())
+        let certificate = request.certificate_subject.as_ref();
+        self.identify_from(&request.headers, certificate, request.peer)
             .await
     }
 
-    /// As [`Authenticator::authenticate`], from the parts of a request that count.
+    /// As [`Authenticator::authenticate`], from the parts of a request that count, where nobody knows where it comes from.
     pub async fn identify(
         &self,
         headers: &HeaderMap,
         certificate: Option<&Arc<str>>,
     ) -> Result<Identity> {
-        if self.reads_credentials()
-            && let Some(credentials) = header::read(headers)?
-        {
-            return match credentials {
-                Credentials::Basic(name, password) => self.basic(&name, &password).await,
-                Credentials::Token(text) => self.token(&text).await,
-            };
+        self.identify_from(headers, certificate, None).await
+    }
+
+    async fn identify_from(
+        &self,
+        headers: &HeaderMap,
+        certificate: Option<&Arc<str>>,
+        peer: Option<SocketAddr>,
+    ) -> Result<Identity> {
+        if self.reads_credentials() {
+            let caller = Caller::new(Surface::Charts, peer);
+            if let Some(credentials) = self.read(caller, headers)? {
+                return self.log_in_with(caller, &credentials).await;
+            }
         }
         Ok(match certificate {
             Some(subject) => Identity::Certificate {
@@ -202,47 +245,9 @@ impl Authenticator {
 
     /// Whether anybody has credentials that could stand in a header.
     fn reads_credentials(&self) -> bool {
-        self.plain.is_some() || self.users.is_some() || self.tokens.is_some()
-    }
-
-    /// A user, or a token in the place of the password, for clients that can send nothing else; the name then means nothing.
-    async fn basic(&self, name: &str, password: &str) -> Result<Identity> {
-        if let Some(name) = self
-            .plain
-            .as_ref()
-            .and_then(|plain| plain.verify(name, password))
-        {
-            return Ok(Identity::User { name });
-        }
-        if let Some(tokens) = &self.tokens
-            && header::is_token(password)
-        {
-            let verified = tokens.verify(password).await;
-            // It may be the odd password of somebody in the users file.
-            let is_open = |error: &Error| error.kind() == ErrorKind::UpstreamUnavailable;
-            if verified.as_ref().map_or_else(is_open, |_| true) || self.users.is_none() {
-                return verified.map(Identity::Token);
-            }
-        }
-        match &self.users {
-            Some(users) => Ok(Identity::User {
-                name: users.verify(name, password).await?,
-            }),
-            None if self.plain.is_some() => Err(users::wrong()),
-            None => Err(Error::new(
-                ErrorKind::Unauthenticated,
-                "the password is no token; send `Bearer` with one, or one as the password",
-            )),
-        }
-    }
-
-    async fn token(&self, text: &str) -> Result<Identity> {
-        match &self.tokens {
-            Some(tokens) => tokens.verify(text).await.map(Identity::Token),
-            None => Err(Error::new(
-                ErrorKind::Unauthenticated,
-                "tokens are not accepted here; send `Basic` with a user name and password",
-            )),
-        }
+        self.plain.is_some()
+            || self.users.is_some()
+            || self.tokens.is_some()
+            || self.api_tokens.is_some()
     }
 }

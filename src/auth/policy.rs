@@ -191,6 +191,10 @@ impl<'i> Own<'i> {
                 actions: token.grants(path),
                 names: None,
             },
+            Identity::ApiToken(token) => Self {
+                actions: token.grants(path),
+                names: token.patterns(),
+            },
             Identity::Anonymous | Identity::User { .. } | Identity::Certificate { .. } => Self {
                 actions: Actions::of(&[]),
                 names: None,
@@ -276,7 +280,8 @@ impl Compiled {
 
     fn is_about(&self, identity: &Identity) -> bool {
         match identity {
-            Identity::Anonymous => false,
+            // An API token was made for something, and may have the name of anybody.
+            Identity::Anonymous | Identity::ApiToken(_) => false,
             _ if self.everybody => true,
             Identity::User { name } | Identity::Certificate { subject: name } => {
                 self.names.iter().any(|known| **known == **name)
@@ -313,7 +318,8 @@ impl Actions {
         Self(actions.iter().map(bits).fold(0, |all, bits| all | bits))
     }
 
-    fn without_admin(self) -> Self {
+    /// For what is kept to some names.
+    pub(super) fn without_admin(self) -> Self {
         Self(self.0 & !bit(Action::Admin))
     }
 

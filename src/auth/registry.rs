@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::attempts::Attempts;
+use super::fault::NoGuess;
 use super::header::Credentials;
-use super::issue::{self, Issued, Issuer, Session};
+use super::issue::{self, Holder, Issued, Issuer, Session};
+use super::logins::{Caller, Surface};
 use super::realm::{Place, Realm};
-use super::{Authenticator, Identity, Token, header};
+use super::{Authenticator, Identity, Token};
 use crate::clock::Clock;
 use crate::config::{Action, Config};
 use crate::error::{Error, ErrorKind, Result};
@@ -27,7 +28,6 @@ const SHORTEST: u64 = 60;
 #[derive(Debug)]
 pub(super) struct Front {
     realm: Realm,
-    attempts: Attempts,
     /// Absent where no tenant has a registry.
     issuer: Option<Issuer>,
     /// Whether clients can show certificates.
@@ -70,7 +70,6 @@ impl Front {
         let mut https = config.server.https.iter();
         Ok(Self {
             realm: Realm::of(config),
-            attempts: Attempts::new(token.attempts, clock.clone()),
             issuer: issuer.transpose()?,
             certificates: https.any(|https| https.client_ca_file.is_some()),
             lenient: token.anonymous_on_unknown_credentials,
@@ -97,20 +96,21 @@ impl Authenticator {
 
     /// Who sends `request` to a registry, and what the token, if it shows one, was made for.
     ///
-    /// Errors: credentials are malformed or wrong, a token does not count any more ([`ErrorKind::Unauthenticated`]); the address
-    /// has had too many wrong passwords ([`ErrorKind::RateLimited`]). Where nobody can be somebody, credentials are not looked at.
+    /// Errors: credentials are malformed or wrong, a token does not count any more ([`ErrorKind::Unauthenticated`]); the caller
+    /// has sent too many wrong ones ([`ErrorKind::RateLimited`]). Where nobody can be somebody, credentials are not looked at.
     /// Cancel-safe.
     pub async fn authenticate_registry(&self, request: &Request) -> Result<(Identity, Grants)> {
         if !self.knows_anybody() {
             return Ok((Identity::Anonymous, Grants(None)));
         }
-        match header::read(&request.headers)? {
-            Some(Credentials::Token(text)) => self.bearer(request, &text).await,
-            Some(Credentials::Basic(name, password)) if self.reads_basic(&name, &password) => {
-                let identity = self.guarded(request, &name, &password).await?;
+        let caller = Caller::new(Surface::Registry, request.peer);
+        match self.read(caller, &request.headers)? {
+            Some(Credentials::Token(text)) => self.bearer(caller, request, text).await,
+            Some(credentials) if self.reads(&credentials) => {
+                let identity = self.log_in_with(caller, &credentials).await?;
                 Ok((identity, Grants(None)))
             }
-            Some(Credentials::Basic(..)) | None => Ok((nobody(request), Grants(None))),
+            Some(_) | None => Ok((nobody(request), Grants(None))),
         }
     }
 
@@ -147,24 +147,21 @@ impl Authenticator {
         if !self.knows_anybody() {
             return Ok(Login::Known(Identity::Anonymous));
         }
+        let caller = Caller::new(Surface::Token, request.peer);
         let credentials = match form {
             Some((name, password)) => {
                 Some(Credentials::Basic(name.to_owned(), password.to_owned()))
             }
-            None => header::read(&request.headers)?,
+            None => self.read(caller, &request.headers)?,
         };
-        let (identity, text) = match credentials {
-            Some(Credentials::Basic(name, password)) if self.reads_basic(&name, &password) => {
-                let identity = self.guarded(request, &name, &password).await?;
-                (identity, password)
-            }
-            Some(Credentials::Token(text)) if self.reads_credentials() => {
-                (self.token(&text).await?, text)
-            }
-            Some(_) | None => (nobody(request), String::new()),
+        let Some(credentials) = credentials.filter(|credentials| self.reads(credentials)) else {
+            return Ok(Login::Known(nobody(request)));
         };
-        Ok(match identity {
-            Identity::Token(token) => Login::Foreign(token, text),
+        Ok(match self.log_in_with(caller, &credentials).await? {
+            Identity::Token(token) => {
+                let (Credentials::Basic(_, text) | Credentials::Token(text)) = credentials;
+                Login::Foreign(token, text)
+            }
             known => Login::Known(known),
         })
     }
@@ -205,47 +202,66 @@ impl Authenticator {
         self.front.as_ref()?.issuer.as_ref()
     }
 
-    /// Whether a user name and password are looked at. Some clients send empty ones to say that they have none.
-    fn reads_basic(&self, name: &str, password: &str) -> bool {
-        self.reads_credentials() && !(name.is_empty() && password.is_empty())
-    }
-
-    /// Verifies a password, as long as its address may try.
-    async fn guarded(&self, request: &Request, name: &str, password: &str) -> Result<Identity> {
-        let Some(front) = &self.front else {
-            return self.basic(name, password).await;
-        };
-        front.attempts.check(request.peer)?;
-        let verified = self.basic(name, password).await;
-        if let Err(error) = &verified
-            && error.kind() == ErrorKind::Unauthenticated
-        {
-            front.attempts.failed(request.peer);
-        }
-        verified
+    /// Whether credentials are looked at. Some clients send empty ones to say that they have none.
+    fn reads(&self, credentials: &Credentials) -> bool {
+        let is_empty = matches!(credentials, Credentials::Basic(name, password) if name.is_empty() && password.is_empty());
+        self.reads_credentials() && !is_empty
     }
 
     /// A token of ours, or of somebody whom the configuration trusts.
-    async fn bearer(&self, request: &Request, text: &str) -> Result<(Identity, Grants)> {
+    async fn bearer(
+        &self,
+        caller: Caller,
+        request: &Request,
+        text: String,
+    ) -> Result<(Identity, Grants)> {
         if let (Some(front), Some(issuer)) = (&self.front, self.issuer()) {
             let Place { service, .. } = front.realm.place(request);
-            if let Some(session) = issuer.verify(text, &service).await {
-                let session = session?;
-                self.check_holder(issuer, &session).await?;
-                let identity = match session.identity() {
+            let may_try = || self.may_try(caller);
+            if let Some(session) = issuer.verify(&text, &service, &may_try).await {
+                let shown = match session {
+                    Ok(session) => self
+                        .holder_of(issuer, &session)
+                        .await
+                        .map(|holder| (holder, session)),
+                    Err(error) => Err(error),
+                };
+                let (holder, session) = shown.inspect_err(|error| {
+                    self.count_forged(caller, error);
+                    self.failed(caller, NoGuess::reason(error));
+                })?;
+                let identity = match holder {
                     Identity::Anonymous => nobody(request),
-                    known => known.clone(),
+                    known => known,
                 };
                 return Ok((identity, Grants(Some(session))));
             }
         }
-        let identity = self.token(text).await?;
+        let credentials = Credentials::Token(text);
+        let identity = self.log_in_with(caller, &credentials).await?;
         Ok((identity, Grants(None)))
     }
 
+    /// Who holds a token of ours, if he still counts: a user with the same password, an API token that is still there.
+    async fn holder_of(&self, issuer: &Issuer, session: &Session) -> Result<Identity> {
+        match (session.holder(), &self.api_tokens) {
+            (Holder::Known(known), _) => {
+                self.check_holder(issuer, session, known).await?;
+                Ok(known.clone())
+            }
+            (Holder::ApiToken(id), Some(tokens)) => tokens.by_id(id).await.map(Identity::ApiToken),
+            (Holder::ApiToken(_), None) => Err(issue::ended("API tokens do not count any more")),
+        }
+    }
+
     /// Whether the user is still one, with the same password.
-    async fn check_holder(&self, issuer: &Issuer, session: &Session) -> Result<()> {
-        let Identity::User { name } = session.identity() else {
+    async fn check_holder(
+        &self,
+        issuer: &Issuer,
+        session: &Session,
+        holder: &Identity,
+    ) -> Result<()> {
+        let Identity::User { name } = holder else {
             return Ok(());
         };
         let known = self.fingerprints(name).await;
@@ -253,7 +269,7 @@ impl Authenticator {
         if known.any(|fingerprint| issuer.is_of(session, fingerprint)) {
             Ok(())
         } else {
-            Err(issue::refused("its holder or the password has changed"))
+            Err(issue::ended("its holder or the password has changed"))
         }
     }
 

@@ -1,6 +1,7 @@
 //! Credentials in every form, and what they allow.
 
 use super::*;
+use crate::error::ErrorKind;
 use crate::http::{HeaderValue, header};
 
 fn headers(values: &[&str]) -> HeaderMap {

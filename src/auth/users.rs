@@ -1,43 +1,44 @@
 //! Users of an htpasswd file: reread when it changes, verified on blocking threads, remembered for a while.
 //!
-//! A right password is remembered under a keyed hash, so that a bcrypt user can pull a thousand times a second. The memory
-//! belongs to one reading of the file and goes away with it, so a changed password counts at once. A wrong password is
-//! never remembered, and a user that does not exist costs as much time as one that does.
+//! A right password is remembered under a keyed hash while it is in use, so that a bcrypt user can pull a thousand times a second.
+//! The memory belongs to one reading of the file and goes away with it, so a changed password counts at once. A wrong password is
+//! never remembered. Every wrong one costs the same work, whoever it is for: one hash of each kind that the file has, so that
+//! time tells neither whether a user exists nor what his hash is.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
-
-use tokio::sync::Semaphore;
 
 use super::hash::Hash;
+use super::queue::{Queue, Verdict};
 use super::watched::{Content, Watched};
 use crate::clock::Clock;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
 
-/// How long a right password is remembered, in milliseconds.
+/// How long a right password is remembered after it was used, in milliseconds.
 const REMEMBER: i64 = 5 * 60 * 1_000;
+/// How late its use may be noted, so that not every request writes.
+const NOTED: i64 = 60 * 1_000;
 /// How many right passwords are remembered; about 100 bytes each.
 const REMEMBERED: usize = 10_000;
-/// How many verifications may wait for a thread before clients are told to come back.
-const QUEUE: usize = 256;
+/// The longest password in bytes. SHA-crypt's time grows with it, and nobody types more.
+const LONGEST: usize = 1_024;
+
 /// The users of an htpasswd file.
-#[derive(Debug)]
 pub struct Users {
     file: Watched<Reading>,
     clock: Clock,
-    /// Threads that may compute hashes at the same time: one less than there are cores leaves the others their work.
-    threads: Arc<Semaphore>,
-    queue: Arc<Semaphore>,
+    queue: Arc<Queue>,
 }
 
 /// One state of the file.
 struct Reading {
     users: HashMap<Arc<str>, Hash>,
-    /// What an unknown user is verified against.
-    nobody: Hash,
+    /// One hash of each family, in the order in which they are computed.
+    families: Vec<(String, Hash)>,
     /// What the keys of `remembered` are hashed with: a leak of them is worth nothing without it.
     key: [u8; 32],
     /// Right credentials, and until when they are remembered.
@@ -47,26 +48,49 @@ struct Reading {
 impl Users {
     /// Reads the file. Errors: it cannot be read; broken lines only cost a warning each. Blocking.
     pub fn open(path: &Path, clock: Clock) -> Result<Self> {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Self {
             file: Watched::open(path, clock.clone())?,
             clock,
-            threads: Arc::new(Semaphore::new(cores.saturating_sub(1).max(1))),
-            queue: Arc::new(Semaphore::new(QUEUE)),
+            queue: Queue::new(),
         })
     }
 
-    /// The user's name as shared text where the password is right, else [`ErrorKind::Unauthenticated`].
+    /// The user's name as shared text where the password is right, else [`ErrorKind::Unauthenticated`]. `network` is where it
+    /// comes from: networks take turns.
     ///
     /// [`ErrorKind::RateLimited`]: too many passwords are being verified already. Cancel-safe: a computation that was
     /// started goes on and keeps its place among the threads until it is done.
-    pub async fn verify(&self, name: &str, password: &str) -> Result<Arc<str>> {
+    ///
+    /// [`ErrorKind::Unauthenticated`]: crate::error::ErrorKind::Unauthenticated
+    /// [`ErrorKind::RateLimited`]: crate::error::ErrorKind::RateLimited
+    pub async fn verify(
+        &self,
+        name: &str,
+        password: &str,
+        network: Option<IpAddr>,
+    ) -> Result<Arc<str>> {
+        if password.len() > LONGEST {
+            return Err(wrong());
+        }
         let reading = self.file.current().await;
         let credentials = reading.digest(name, password);
         if let Some(name) = reading.recall(name, credentials, self.clock.now().as_millisecond()) {
             return Ok(name);
         }
-        self.compute(reading, credentials, name, password).await
+        let (name, password) = (name.to_owned(), password.to_owned());
+        let clock = self.clock.clone();
+        let compute = move || {
+            // Clients come in swarms: the one before may have done the work, and be gone already.
+            let now = clock.now().as_millisecond();
+            if let Some(name) = reading.recall(&name, credentials, now) {
+                return Some(name);
+            }
+            let name = reading.verify(&name, &password)?;
+            reading.remember(credentials, clock.now().as_millisecond());
+            Some(name)
+        };
+        let verdict = self.queue.verify(credentials, network, compute).await?;
+        verdict.ok_or_else(wrong)
     }
 
     /// Tells one password of the user from the next, in every process that has the same file; `None` for nobody. A secret.
@@ -74,46 +98,13 @@ impl Users {
         let reading = self.file.current().await;
         reading.users.get(name).map(Hash::fingerprint)
     }
+}
 
-    async fn compute(
-        &self,
-        reading: Arc<Reading>,
-        credentials: Digest,
-        name: &str,
-        password: &str,
-    ) -> Result<Arc<str>> {
-        let busy = || {
-            Error::new(
-                ErrorKind::RateLimited,
-                "too many passwords are being verified; try again",
-            )
-            .with_retry_after(Duration::from_secs(1))
-        };
-        let place = Arc::clone(&self.queue)
-            .try_acquire_owned()
-            .map_err(|_| busy())?;
-        let thread = Arc::clone(&self.threads)
-            .acquire_owned()
-            .await
-            .map_err(|_| busy())?;
-        // Clients come in swarms: whoever waited may find that the one before has done the work.
-        if let Some(name) = reading.recall(name, credentials, self.clock.now().as_millisecond()) {
-            return Ok(name);
-        }
-        let (name, password) = (name.to_owned(), password.to_owned());
-        let clock = self.clock.clone();
-        let verified = tokio::task::spawn_blocking(move || {
-            let _held_until_done = (place, thread);
-            let known = reading.users.get_key_value(name.as_str());
-            let hash = known.map_or(&reading.nobody, |(_, hash)| hash);
-            let right = hash.verify(&password);
-            let (name, _) = known.filter(|_| right)?;
-            reading.remember(credentials, clock.now().as_millisecond());
-            Some(Arc::clone(name))
-        })
-        .await
-        .map_err(|error| Error::internal("a password could not be verified", error))?;
-        verified.ok_or_else(wrong)
+impl fmt::Debug for Users {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Users")
+            .field("file", &self.file)
+            .finish_non_exhaustive()
     }
 }
 
@@ -133,7 +124,7 @@ impl Content for Reading {
         getrandom::fill(&mut key).map_err(std::io::Error::other)?;
         let users = parse(&String::from_utf8_lossy(bytes), path);
         Ok(Self {
-            nobody: usual(&users),
+            families: families(&users),
             users,
             key,
             remembered: Mutex::default(),
@@ -156,12 +147,40 @@ impl Reading {
         Digest::of(&text)
     }
 
-    fn recall(&self, name: &str, credentials: Digest, now: i64) -> Option<Arc<str>> {
-        let until = *self.remembered().get(&credentials)?;
+    /// The user's name where the password is right. A wrong one takes the same work for every name: a hash of each family.
+    fn verify(&self, name: &str, password: &str) -> Verdict {
+        let known = self.users.get_key_value(name);
+        let mut right = false;
+        for hash in self.work(name) {
+            let fits = hash.verify(password);
+            // What is computed besides is nobody's hash, whatever it says.
+            right |= fits && known.is_some_and(|(_, own)| std::ptr::eq(own, hash));
+        }
+        known.filter(|_| right).map(|(name, _)| Arc::clone(name))
+    }
+
+    /// What is computed for a password of `name`: his own hash in the place of his family's.
+    fn work(&self, name: &str) -> impl Iterator<Item = &Hash> {
+        let own = self.users.get(name).map(|own| (own.family(), own));
+        self.families
+            .iter()
+            .map(move |(family, example)| match &own {
+                Some((own_family, own)) if own_family == family => own,
+                _ => example,
+            })
+    }
+
+    fn recall(&self, name: &str, credentials: Digest, now: i64) -> Verdict {
+        let mut remembered = self.remembered();
+        let until = remembered.get_mut(&credentials)?;
         // A clock that was set back far must not make a memory last.
-        if now >= until || until - now > REMEMBER {
+        if now >= *until || *until - now > REMEMBER {
             return None;
         }
+        if *until - now < REMEMBER - NOTED {
+            *until = now + REMEMBER;
+        }
+        drop(remembered);
         self.users
             .get_key_value(name)
             .map(|(name, _)| Arc::clone(name))
@@ -223,23 +242,28 @@ fn parse(text: &str, path: &Path) -> HashMap<Arc<str>, Hash> {
     users
 }
 
-/// The hash of the family that most users have, so that an unknown user takes their time.
-fn usual(users: &HashMap<Arc<str>, Hash>) -> Hash {
-    let mut families: HashMap<&str, (usize, &Hash)> = HashMap::new();
+/// One hash of each family; one that fits nothing where there are no users.
+fn families(users: &HashMap<Arc<str>, Hash>) -> Vec<(String, Hash)> {
+    let mut families: BTreeMap<String, &Hash> = BTreeMap::new();
     for hash in users.values() {
-        families.entry(hash.family()).or_insert((0, hash)).0 += 1;
+        families.entry(hash.family()).or_insert(hash);
     }
+    if families.is_empty() {
+        return vec![(String::new(), Hash::nobody())];
+    }
+    let families = families.into_iter();
     families
-        .into_values()
-        .max_by_key(|(count, _)| *count)
-        .map_or_else(Hash::nobody, |(_, hash)| hash.clone())
+        .map(|(family, hash)| (family, hash.clone()))
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
     use jiff::Timestamp;
     use std::path::PathBuf;
+    use std::time::Duration;
 
     const SECRET: &str = "$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a";
     const WORD: &str = "{SHA}JfOwpCDy5ASLqp0M24rdutzyYk8=";
@@ -267,7 +291,7 @@ mod tests {
         }
 
         async fn knows(&self, name: &str, password: &str) -> bool {
-            match self.users.verify(name, password).await {
+            match self.users.verify(name, password, None).await {
                 Ok(found) => {
                     assert_eq!(&*found, name);
                     true
@@ -312,15 +336,18 @@ mod tests {
         assert!(!world.knows("ci", "wrong").await);
         assert!(!world.knows("c", "i:secret").await);
         // With the hash out of reach only the memory can answer.
-        world.users.threads.close();
-        assert!(world.knows("ci", "secret").await);
-        world.clock.advance(Duration::from_secs(5 * 60));
-        let error = world
-            .users
-            .verify("ci", "secret")
-            .await
-            .expect_err("forgotten");
-        assert_eq!(error.kind(), ErrorKind::RateLimited);
+        world.users.queue.close();
+        for _ in 0..5 {
+            // In use it stays.
+            assert!(world.knows("ci", "secret").await);
+            world.clock.advance(Duration::from_secs(4 * 60));
+        }
+        world.clock.advance(Duration::from_secs(60));
+        let verified = world.users.verify("ci", "secret", None).await;
+        assert_eq!(
+            verified.expect_err("forgotten").kind(),
+            ErrorKind::RateLimited
+        );
     }
 
     #[tokio::test]
@@ -359,22 +386,63 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_swarm_is_turned_away_rather_than_queued_without_end() {
-        let world = World::new(&format!("ci:{SECRET}\n"));
-        let _all = world.users.queue.try_acquire_many(256).expect("idle");
-        let error = world.users.verify("ci", "secret").await.expect_err("busy");
-        assert_eq!(error.kind(), ErrorKind::RateLimited);
-        assert!(error.retry_after().is_some());
+    async fn right_users_who_are_known_wait_for_nobody() {
+        let world = World::new(&format!("ci:{SECRET}\nnew:{SECRET}\n"));
+        assert!(world.knows("ci", "secret").await);
+        let _nothing_is_computed = world.users.queue.hold();
+        let attack = world.users.verify("ci", "guess", None);
+        tokio::pin!(attack);
+        assert!(futures_util::poll!(attack.as_mut()).is_pending());
+        assert_eq!(world.users.queue.len(), 1);
+        assert!(world.knows("ci", "secret").await);
     }
 
+    #[tokio::test]
+    async fn a_password_without_an_end_is_wrong_at_once() {
+        let world = World::new(&format!("ci:{SECRET}\n"));
+        world.users.queue.close();
+        let long = "x".repeat(LONGEST + 1);
+        assert!(!world.knows("ci", &long).await && !world.knows("nobody", &long).await);
+    }
+
+    /// Time is not measured here, but what takes it.
     #[test]
-    fn an_unknown_user_is_verified_with_the_usual_hash() {
-        let users = parse(
-            &format!("a:{WORD}\nb:{SECRET}\nc:{SECRET}\n"),
-            Path::new("htpasswd"),
-        );
-        assert!(matches!(usual(&users), Hash::Bcrypt(_)));
-        assert_eq!(usual(&HashMap::new()), Hash::nobody());
+    fn a_wrong_password_costs_the_same_for_every_name() {
+        let argon =
+            "$argon2id$v=19$m=64,t=1,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
+        let other = SECRET.replace("$05$", "$06$");
+        for text in [
+            String::new(),
+            format!("a:{SECRET}\nb:{SECRET}\n"),
+            format!("a:{WORD}\nb:{SECRET}\nc:{SECRET}\nd:{argon}\ne:{other}\n"),
+        ] {
+            let world = World::new(&text);
+            let reading = world.users.file.known();
+            let work = |name: &str| -> Vec<_> { reading.work(name).map(Hash::family).collect() };
+            let nobody = work("nobody");
+            assert!(!nobody.is_empty());
+            for name in reading.users.keys() {
+                assert_eq!(work(name), nobody, "{name}");
+                let own = &reading.users[name];
+                assert!(reading.work(name).any(|hash| std::ptr::eq(hash, own)));
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_computed_besides_lets_nobody_in() {
+        // The password of one family's example, with the name of somebody in another, and with no name that exists.
+        let world = World::new(&format!("a:{WORD}\nb:{SECRET}\n"));
+        assert!(world.knows("a", "pass:word").await && world.knows("b", "secret").await);
+        for (name, password) in [
+            ("a", "secret"),
+            ("b", "pass:word"),
+            ("c", "secret"),
+            ("c", "pass:word"),
+        ] {
+            assert!(!world.knows(name, password).await, "{name}");
+        }
+        assert_eq!(world.remembered(), 2);
     }
 
     #[test]

@@ -36,6 +36,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+pub(crate) use self::breaker::Breaker;
 use self::disk::Disk;
 pub use self::fill::{FillRequest, FillSource};
 use self::fill::{Leader, Patience, Promise};
@@ -48,7 +49,6 @@ use self::memory::Memory;
 use self::names::Names;
 pub use self::names::{NameRecord, NameState};
 pub use self::object::{Object, Status};
-pub(crate) use self::breaker::Breaker;
 use self::redis::Redis;
 pub use self::redis::{Failure as RedisFailure, RedisConnection, Script};
 pub use self::running::Sharing;

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{self, Config, Environment, ListenAddress, Mistakes};
+use crate::auth::Lasts;
+use crate::config::{self, Action, Config, Environment, ListenAddress, Mistakes};
 
 /// The data folder of the quick start.
 const DEFAULT_DATA_DIR: &str = "./data";
@@ -42,6 +43,9 @@ pub enum Command {
     Explain(Explain),
     /// Print an htpasswd line for a user
     Passwd(Passwd),
+    /// Make, list and revoke API tokens
+    #[command(subcommand, after_help = TOKEN_EXAMPLE)]
+    Token(Token),
     /// Find, and remove, what no hosted repository needs any more
     Gc(Gc),
     /// Run the service that ChartMuseum's flags, environment and configuration file ask for
@@ -161,6 +165,80 @@ pub struct Passwd {
     pub user: String,
 }
 
+const TOKEN_EXAMPLE: &str = "A running gateway honours what these commands do within a second; one on another machine that shares a \
+                             bucket, within `store.refresh`.\n\n\
+                             Examples:\n  chartgate token create --name ci --tenants 'acme/*' --actions pull,push --config chartgate.yaml\n  \
+                             chartgate token list --config chartgate.yaml\n  \
+                             chartgate token revoke k3v9x0a7q2mf --config chartgate.yaml";
+
+/// `chartgate token`
+#[derive(Clone, Debug, Subcommand)]
+pub enum Token {
+    /// Make a token, and print it: the only time that it is shown
+    #[command(
+        after_help = "The token goes to standard output, what it may do to standard error. Clients send it as `Bearer`, or as the \
+                      password of any user name.\n\n\
+                      Examples:\n  chartgate token create --name ci --tenants 'acme/*' --actions pull,push --config chartgate.yaml\n  \
+                      chartgate token create --name mirror --tenants '**' --actions pull --names 'app-*' --names 'lib/**' --expires 30d"
+    )]
+    Create(TokenCreate),
+    /// Print all tokens, without their secrets
+    #[command(after_help = "Example:\n  chartgate token list --json --config chartgate.yaml")]
+    List(TokenList),
+    /// End a token, and everything that was given out for it
+    #[command(
+        after_help = "Example:\n  chartgate token revoke k3v9x0a7q2mf --config chartgate.yaml"
+    )]
+    Revoke(TokenRevoke),
+}
+
+/// `chartgate token create`
+#[derive(Args, Clone, Debug)]
+pub struct TokenCreate {
+    /// What logs and lists call it
+    #[arg(long)]
+    pub name: String,
+    /// Where it counts: paths, or patterns as the keys of `tenants` are: `acme/*`, `acme/**`, `**`; `/` is the root tenant
+    #[arg(long, value_name = "TENANTS", required = true, value_delimiter = ',')]
+    pub tenants: Vec<String>,
+    /// What it is for: pull, push, delete, or admin for all of them
+    #[arg(long, value_name = "ACTIONS", required = true, value_delimiter = ',', value_parser = Action::parse)]
+    pub actions: Vec<Action>,
+    /// Only charts and repositories that this pattern fits: `app-*`, `team/**`; may be given several times
+    #[arg(long, value_name = "PATTERN")]
+    pub names: Vec<String>,
+    /// How long it counts, such as `12h` or `90d` (the default), or `never` for until it is revoked
+    #[arg(long, value_name = "TIME", value_parser = Lasts::parse)]
+    pub expires: Option<Lasts>,
+    /// Print a JSON document with the token in it
+    #[arg(long)]
+    pub json: bool,
+    /// The configuration file
+    #[arg(long, value_name = "FILE", env = "CHARTGATE_CONFIG")]
+    pub config: Option<PathBuf>,
+}
+
+/// `chartgate token list`
+#[derive(Args, Clone, Debug)]
+pub struct TokenList {
+    /// Print a JSON document
+    #[arg(long)]
+    pub json: bool,
+    /// The configuration file
+    #[arg(long, value_name = "FILE", env = "CHARTGATE_CONFIG")]
+    pub config: Option<PathBuf>,
+}
+
+/// `chartgate token revoke`
+#[derive(Args, Clone, Debug)]
+pub struct TokenRevoke {
+    /// Its id, as `chartgate token list` shows it; a token itself will do
+    pub id: String,
+    /// The configuration file
+    #[arg(long, value_name = "FILE", env = "CHARTGATE_CONFIG")]
+    pub config: Option<PathBuf>,
+}
+
 /// `chartgate gc`
 #[derive(Args, Clone, Debug)]
 #[command(
@@ -270,6 +348,18 @@ mod tests {
     }
 
     #[test]
+    fn lists_are_written_with_commas_or_several_times() {
+        let line = "chartgate token create --name ci --tenants a/*,b --tenants c --actions pull,push --expires never";
+        let Ok(Command::Token(Token::Create(create))) = typed(line) else {
+            panic!("token create")
+        };
+        assert_eq!(create.tenants, ["a/*", "b", "c"]);
+        assert_eq!(create.actions, [Action::Pull, Action::Push]);
+        assert_eq!(create.expires, Some(Lasts::Forever));
+        assert!(create.names.is_empty());
+    }
+
+    #[test]
     fn wrong_lines_are_refused() {
         for line in [
             "chartgate serv",
@@ -278,6 +368,13 @@ mod tests {
             "chartgate index",
             "chartgate passwd",
             "chartgate gc --grace 2",
+            "chartgate token",
+            "chartgate token create --tenants a --actions pull",
+            "chartgate token create --name ci --actions pull",
+            "chartgate token create --name ci --tenants a",
+            "chartgate token create --name ci --tenants a --actions fly",
+            "chartgate token create --name ci --tenants a --actions pull --expires 5",
+            "chartgate token revoke",
         ] {
             let error = typed(line).expect_err(line);
             assert!(error.use_stderr(), "{line}");

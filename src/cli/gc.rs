@@ -6,6 +6,7 @@ use super::bar::Bar;
 use super::failure::Failure;
 use super::inspect::print;
 use super::noted::Noted;
+use super::table::{self, Cells};
 use super::{args, serve};
 use crate::audit::{Event, Object, Outcome};
 use crate::clock::Clock;
@@ -140,7 +141,7 @@ fn report(collected: &Collected, rules: &Rules) -> String {
     }
     let mut text = String::new();
     if rows.len() > 1 {
-        table(&mut text, &rows);
+        text.push_str(&table::render(&rows, Cells::Numbers));
         text.push('\n');
     }
     // Writing to a string cannot fail.
@@ -167,24 +168,6 @@ fn report(collected: &Collected, rules: &Rules) -> String {
         text.push_str("nothing was removed; --delete does it\n");
     }
     text
-}
-
-fn table(text: &mut String, rows: &[[String; 7]]) {
-    let width = |column: usize| {
-        let lengths = rows.iter().map(|row| row[column].chars().count());
-        lengths.max().unwrap_or_default()
-    };
-    let widths: Vec<usize> = (0..7).map(width).collect();
-    for row in rows {
-        let cells = row.iter().zip(&widths).enumerate();
-        let line: Vec<String> = cells
-            .map(|(column, (cell, width))| match column {
-                0 => format!("{cell:<width$}"),
-                _ => format!("{cell:>width$}"),
-            })
-            .collect();
-        let _ = writeln!(text, "{}", line.join("  "));
-    }
 }
 
 /// `3 (1.5 MiB)`

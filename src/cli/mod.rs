@@ -12,6 +12,8 @@ pub mod logging;
 mod noted;
 pub mod passwd;
 mod serve;
+mod table;
+mod token;
 
 use std::process::ExitCode;
 
@@ -44,6 +46,7 @@ pub fn run() -> ExitCode {
         Command::Check(arguments) => logged(Purpose::Command, || check::run(arguments)),
         Command::Index(arguments) => logged(Purpose::Command, || inspect::index(arguments)),
         Command::Explain(arguments) => logged(Purpose::Command, || inspect::explain(arguments)),
+        Command::Token(command) => logged(Purpose::Command, || token::run(command)),
         Command::Gc(arguments) => logged(Purpose::Command, || gc::run(arguments)),
         Command::Passwd(arguments) => logged(Purpose::Command, || {
             passwd::run(arguments).map_err(Failure::from)

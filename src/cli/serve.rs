@@ -24,7 +24,9 @@ use crate::http::{Request, RequestBody, Response, StatusCode};
 use crate::metrics::{Metrics, MuseumRequest};
 use crate::net::Clients;
 use crate::repository::Freshness;
-use crate::server::{self, Control, Handler, Hooks, Outcome, Server, ServerOptions, Times};
+use crate::server::{
+    self, Control, Handler, Hooks, Outcome, Server, ServerOptions, Times, TurnedAway,
+};
 
 /// How long a reload waits for upstreams that it has never asked before.
 const FIRST_INDEXES: Duration = Duration::from_secs(30);
@@ -96,6 +98,7 @@ async fn serve(plan: Plan) -> Result<()> {
     bar.finish();
     tokio::spawn(announce(gateway.clone()));
     let process = Arc::new(Process {
+        listeners: gateway.config().server.clone(),
         gateway: ArcSwap::new(gateway),
         reread: plan.reread,
         log_health: plan.log_health,
@@ -248,6 +251,8 @@ async fn announce(gateway: Arc<Gateway>) {
 /// The running gateway, and what it takes to build the next one.
 struct Process {
     gateway: ArcSwap<Gateway>,
+    /// What the listeners began with; they keep to it, whatever is reloaded.
+    listeners: config::Server,
     reread: Option<(String, Reread)>,
     log_health: bool,
     control: Control,
@@ -296,8 +301,18 @@ impl Process {
         let config = tokio::task::spawn_blocking(move || read())
             .await
             .map_err(|cause| Error::internal("reading the configuration ended early", cause))??;
+        let listeners = self.listeners.keys_for_next_start(&config.server);
+        if !listeners.is_empty() {
+            let keys: Vec<_> = listeners
+                .iter()
+                .map(|key| format!("`server.{key}`"))
+                .collect();
+            warn!(
+                "changes of {} take effect at the next start; until then the listeners stay as they are",
+                keys.join(", ")
+            );
+        }
         for (what, changed) in [
-            ("server", config.server != running.config().server),
             ("data_dir", config.data_dir != running.config().data_dir),
             ("cache", config.cache != running.config().cache),
             ("audit", config.audit != running.config().audit),
@@ -328,6 +343,11 @@ impl Handler for Public {
         let metrics = &gateway.shared().metrics;
         metrics.request("-", "none", status.as_u16(), Duration::ZERO);
         api::refused(&gateway, peer, id, status);
+    }
+
+    fn turned_away(&self, why: TurnedAway) {
+        let gateway = self.0.gateway.load();
+        gateway.shared().metrics.turned_away(why.as_str());
     }
 
     fn finished(&self, request: &Request, outcome: &Outcome) {
@@ -387,9 +407,9 @@ struct Admin(Arc<Process>);
 
 #[async_trait]
 impl Handler for Admin {
-    async fn handle(&self, request: &Request, _body: &mut dyn RequestBody) -> Response {
+    async fn handle(&self, request: &Request, body: &mut dyn RequestBody) -> Response {
         let draining = self.0.control.draining();
         let gateway = self.0.gateway.load_full();
-        api::admin::handle(&gateway, draining, request).await
+        api::admin::handle(&gateway, draining, request, body).await
     }
 }

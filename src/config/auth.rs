@@ -10,8 +10,8 @@ use super::callers::has_certificates;
 use super::resolve::required;
 use super::section::{Context, Section, Value};
 use super::{
-    Auth, Callers, Challenge, Jwks, Jwt, JwtKeys, Secret, Server, Subject, Tenant, TokenServer,
-    units, upstreams,
+    Attempts, Auth, Callers, Challenge, Jwks, Jwt, JwtKeys, Secret, Server, Subject, Tenant,
+    TokenServer, api_tokens, units, upstreams,
 };
 use crate::names::{TenantPath, TenantPattern};
 
@@ -70,6 +70,18 @@ pub(super) fn read(value: Option<Value<'_>>) -> Auth {
     if let Some(value) = section.take("token") {
         auth.token = token(&value);
     }
+    auth.attempts = section.parsed_or("attempts", auth.attempts, |text| {
+        match text.parse() {
+        Ok(attempts @ 1..=60_000) => Ok(Attempts(attempts)),
+        _ => Err(
+            "write how many wrong passwords for one user may come from one address, from 1 to 60000"
+                .into(),
+        ),
+    }
+    });
+    auth.api_tokens = section
+        .take("api_tokens")
+        .and_then(|value| api_tokens::read(&value));
     section.finish();
     auth
 }
@@ -99,13 +111,11 @@ fn token(value: &Value<'_>) -> TokenServer {
             "anonymous_on_unknown_credentials",
             defaults.anonymous_on_unknown_credentials,
         ),
-        attempts: section.parsed_or("attempts", defaults.attempts, |text| match text.parse() {
-            Ok(attempts @ 1..=60_000) => Ok(attempts),
-            _ => Err(
-                "write how many wrong passwords an address has each minute, from 1 to 60000".into(),
-            ),
-        }),
     };
+    section.refuse(
+        "attempts",
+        "write `auth.attempts` instead: how many wrong passwords for one user may come from one address before pauses begin",
+    );
     section.finish();
     token
 }
@@ -134,7 +144,14 @@ fn jwt(value: &Value<'_>) -> Option<Jwt> {
         );
         jwks(&mut section).map(|jwks| JwtKeys::Url(Box::new(jwks)))
     } else {
-        for key in ["jwks_max_stale", "timeout", "proxy", "tls", "allow_private"] {
+        for key in [
+            "jwks_max_stale",
+            "timeout",
+            "proxy",
+            "tls",
+            "allow_private",
+            "auth",
+        ] {
             section.refuse(key, "only `jwks_url` is fetched");
         }
         required(&mut section, "public_key_file", Value::readable_file).map(JwtKeys::File)
@@ -193,6 +210,12 @@ fn jwks(section: &mut Section<'_>) -> Option<Jwks> {
                 _ => Err("write a time from 5m: every token would wait for the server".into()),
             },
         );
+    let token_file = section.take("auth").and_then(|value| {
+        let mut section = value.section()?;
+        let file = required(&mut section, "token_file", Value::readable_file);
+        section.finish();
+        file
+    });
     let url = section.take("jwks_url")?.parsed(|text| {
         let url = Url::parse(text).map_err(|error| error.to_string())?;
         let is_plain = url.username().is_empty() && url.password().is_none();
@@ -213,6 +236,7 @@ fn jwks(section: &mut Section<'_>) -> Option<Jwks> {
     Some(Jwks {
         url,
         client,
+        token_file,
         max_stale,
     })
 }

@@ -3,6 +3,8 @@
 //! [`load`] reads YAML into a tree with lines (`tree.rs`), expands `${NAME}` and `x_file` secrets, and resolves it
 //! (`resolve.rs`) into the types here, or into *all* mistakes at once. Components get their own section, not the whole.
 
+mod action;
+mod api_tokens;
 mod audit;
 mod auth;
 mod bucket_url;
@@ -10,7 +12,9 @@ mod buckets;
 mod budget;
 mod callers;
 mod expand;
+mod jwt;
 mod leaves;
+mod limits;
 mod mistakes;
 mod museum;
 pub mod namespace;
@@ -20,6 +24,7 @@ mod registries;
 mod registry_server;
 mod resolve;
 mod sample;
+mod secret;
 mod section;
 mod server;
 mod store;
@@ -37,8 +42,12 @@ use std::time::Duration;
 
 use url::Url;
 
+pub use self::action::Action;
+pub use self::api_tokens::ApiTokens;
 pub use self::callers::{Callers, Meant};
+pub use self::jwt::{Jwks, Jwt, JwtKeys};
 pub use self::leaves::{Leaf, leaves};
+pub use self::limits::{Limit, LimitBy, Limited};
 pub use self::mistakes::{Mistake, Mistakes, nearest};
 pub use self::museum::Museum;
 pub use self::network::{ForwardedHeader, Network, TrustedProxies, owner_of};
@@ -46,6 +55,7 @@ pub use self::oci::{
     HostedRegistry, Oci, OciAuth, RegistryMember, RegistryServer, TokenServer, VirtualHost,
 };
 pub use self::sample::quick_start_files;
+pub use self::secret::Secret;
 pub use self::store::{Azblob, Cos, Etcd, Gcs, ObjectStore, Oss, Place, S3, Service, Store, Swift};
 use crate::names::{TenantPath, TenantPattern};
 
@@ -136,6 +146,8 @@ pub struct Config {
     pub registry: RegistryServer,
     /// Who can be somebody.
     pub auth: Auth,
+    /// How often one address may ask, whatever it asks for, before anybody looks who it is. Default: as often as it likes.
+    pub limits: Vec<Limit>,
     /// The log of who did what; `None`: there is none.
     pub audit: Option<Audit>,
     /// Never dial an upstream: serve what is held (`--offline`).
@@ -370,8 +382,8 @@ pub struct Tenant {
     pub index: Index,
     /// Who may do what.
     pub access: Access,
-    /// How often.
-    pub limits: Option<Limits>,
+    /// How often and how much; all of them count.
+    pub limits: Vec<Limit>,
 }
 
 /// `tenants.<path>.index:`
@@ -480,43 +492,6 @@ impl fmt::Display for Subject {
     }
 }
 
-/// What somebody may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Action {
-    /// Read indexes, archives and provenance files.
-    Pull,
-    /// Upload.
-    Push,
-    /// Delete.
-    Delete,
-    /// All of it, and administration.
-    Admin,
-}
-
-/// `tenants.<path>.limits:`
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Limits {
-    /// Requests per `period`.
-    pub requests: u32,
-    /// The period of the rate.
-    pub period: Duration,
-    /// Requests that may come at once.
-    pub burst: u32,
-    /// Who shares one allowance.
-    pub by: LimitBy,
-}
-
-/// `limits.by:`
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LimitBy {
-    /// The client's address (IPv6: its /64).
-    Address,
-    /// The identity; anonymous clients by address (default).
-    Identity,
-    /// Everybody in the tenant.
-    Tenant,
-}
-
 /// `auth:`
 #[derive(Clone, Debug, Default)]
 pub struct Auth {
@@ -532,63 +507,20 @@ pub struct Auth {
     pub challenge: Challenge,
     /// The tokens that chartgate gives out (`token`).
     pub token: TokenServer,
+    /// How many wrong passwords are taken before pauses begin (`attempts`).
+    pub attempts: Attempts,
+    /// The tokens that operators make for people and programs (`api_tokens`); `None`: there are none.
+    pub api_tokens: Option<ApiTokens>,
 }
 
-/// One of `auth.jwt:`, somebody whose tokens count.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Jwt {
-    /// What rules call it, where several entries could be meant.
-    pub name: Option<String>,
-    /// Where the keys are that the tokens are signed for.
-    pub keys: JwtKeys,
-    /// `aud` must hold this, where it is given.
-    pub audience: Option<String>,
-    /// `iss` must be this, where it is given.
-    pub issuer: Option<String>,
-    /// JMESPath over the claims that yields the allowed actions; `$NAMESPACE` is the tenant's path, `$ACCESS_ENTRY_TYPE` is
-    /// `artifact-repository`. Default ChartMuseum's. `None`: tokens say only who somebody is, and rules what he may do.
-    pub actions_path: Option<String>,
-    /// The claim that says who somebody is. Default `sub`.
-    pub subject_claim: String,
-    /// The claim that lists the groups of which somebody is one.
-    pub groups_claim: Option<String>,
-    /// Claims that every token must have, as name and pattern: more than signature, issuer and audience say.
-    pub required_claims: Vec<(String, String)>,
-}
+/// `auth.attempts:`, how many wrong passwords for one user may come from one address before each further one costs a pause; one is
+/// forgiven every 10 min. An address as a whole has ten times as many, of which one is forgiven every 6 s. Default 10.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attempts(pub u32);
 
-/// Where keys of tokens are.
-#[derive(Clone, Debug, PartialEq)]
-pub enum JwtKeys {
-    /// `public_key_file`: PEM public key or certificate (RSA, P-256, P-384 or Ed25519). Read again when it changes.
-    File(PathBuf),
-    /// `jwks_url`: a set of keys (RFC 7517) that is fetched.
-    Url(Box<Jwks>),
-}
-
-/// A set of keys on a server.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Jwks {
-    /// Where it is.
-    pub url: Url,
-    /// How it is reached; no redirect is followed.
-    pub client: Client,
-    /// How long keys are believed that cannot be fetched again. Default 24 h.
-    pub max_stale: Duration,
-}
-
-impl Jwt {
-    /// What `auth.jwt` says if it names nothing but keys and what tokens look like.
-    pub fn new(keys: JwtKeys, actions_path: Option<&str>) -> Self {
-        Self {
-            name: None,
-            keys,
-            audience: None,
-            issuer: None,
-            actions_path: actions_path.map(str::to_owned),
-            subject_claim: "sub".to_owned(),
-            groups_claim: None,
-            required_claims: Vec::new(),
-        }
+impl Default for Attempts {
+    fn default() -> Self {
+        Self(10)
     }
 }
 
@@ -614,27 +546,5 @@ impl Default for Challenge {
         Self::Basic {
             realm: "chartgate".into(),
         }
-    }
-}
-
-/// A value that is never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Arc<str>);
-
-impl Secret {
-    /// Wraps a secret.
-    pub fn new(text: impl Into<Arc<str>>) -> Self {
-        Self(text.into())
-    }
-
-    /// The secret itself, for the one place that sends it.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
     }
 }

@@ -128,8 +128,6 @@ pub struct TokenServer {
     /// Whether somebody unknown who only wants to pull is nobody rather than refused (`anonymous_on_unknown_credentials`):
     /// docker sends a mirror the credentials of Docker Hub. Default true.
     pub anonymous_on_unknown_credentials: bool,
-    /// How many failed logins one address has each minute (`attempts`). Default 30.
-    pub attempts: u32,
 }
 
 impl Default for TokenServer {
@@ -139,7 +137,6 @@ impl Default for TokenServer {
             previous_key_files: Vec::new(),
             lifetime: Duration::from_mins(5),
             anonymous_on_unknown_credentials: true,
-            attempts: 30,
         }
     }
 }

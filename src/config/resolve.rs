@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use super::mistakes::listed;
 use super::section::{Context, Section, Value};
 use super::{
-    Cache, Config, Environment, Mistakes, Redis, Secret, audit, auth, museum, registry_server,
-    server, store, tenants, tree, upstreams,
+    Cache, Config, Environment, Mistakes, Redis, Secret, audit, auth, limits, museum,
+    registry_server, server, store, tenants, tree, upstreams,
 };
 
 /// Resolves `text`, or finds everything that is wrong with it.
@@ -51,6 +51,9 @@ fn read<'c>(context: &'c Context<'c>, node: &'c tree::Node) -> Option<Config> {
     let museum = museum::read(file.take("chartmuseum"));
     let auth = auth::read(file.take("auth"));
     let registry = file.take("registry");
+    let limits = file
+        .take("limits")
+        .map_or_else(Vec::new, |value| limits::read_of_all(&value));
     let audit = audit::read(file.take("audit"));
     let offline = file.boolean("offline", false);
     if tenants.is_none() {
@@ -73,6 +76,7 @@ fn read<'c>(context: &'c Context<'c>, node: &'c tree::Node) -> Option<Config> {
         museum,
         registry,
         auth,
+        limits,
         audit,
         offline,
     })

@@ -123,6 +123,43 @@ pub(super) fn read(value: Option<Value<'_>>) -> Server {
     }
 }
 
+impl Server {
+    /// The keys in which `next` differs and that are read at the start of a process only. `external_url` and `context_path` are
+    /// read with every configuration.
+    pub fn keys_for_next_start(&self, next: &Self) -> Vec<&'static str> {
+        let plain = (&self.http, &self.proxy_protocol) != (&next.http, &next.proxy_protocol);
+        let keys = [
+            ("http", plain),
+            ("https", self.https != next.https),
+            ("admin", self.admin != next.admin),
+            ("grace_period", self.grace_period != next.grace_period),
+            ("threads", self.threads != next.threads),
+            ("read_timeout", self.read_timeout != next.read_timeout),
+            ("write_timeout", self.write_timeout != next.write_timeout),
+            ("redirect_http", self.redirect_http != next.redirect_http),
+            (
+                "trusted_proxies",
+                self.trusted_proxies != next.trusted_proxies,
+            ),
+            (
+                "forwarded_header",
+                self.forwarded_header != next.forwarded_header,
+            ),
+            (
+                "max_connections",
+                self.max_connections != next.max_connections,
+            ),
+            (
+                "max_connections_per_address",
+                self.max_connections_per_address != next.max_connections_per_address,
+            ),
+            ("min_body_rate", self.min_body_rate != next.min_body_rate),
+        ];
+        let changed = keys.into_iter().filter(|(_, changed)| *changed);
+        changed.map(|(key, _)| key).collect()
+    }
+}
+
 /// A plain listener: its address, or a section with it. Whether its connections begin with a PROXY protocol header.
 fn plain(
     value: &Value<'_>,

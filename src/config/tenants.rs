@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::action::ACTIONS;
+use super::limits;
 use super::mistakes::{listed, nearest};
 use super::registries::{blob_size, manifest_size};
 use super::registry_server::members as registry_members;
@@ -10,8 +12,8 @@ use super::resolve::required;
 use super::section::{Section, Value};
 use super::upstreams::Read as Upstreams;
 use super::{
-    Access, Action, Hosted, HostedRegistry, Index, IndexFields, IndexFormat, LimitBy, Limits,
-    Member, Overwrite, Rule, Subject, Tenant, units,
+    Access, Action, Hosted, HostedRegistry, Index, IndexFields, IndexFormat, Member, Overwrite,
+    Rule, Subject, Tenant, units,
 };
 use crate::chart::Constraint;
 use crate::names::{TenantPath, TenantPattern, globs as name_globs};
@@ -94,7 +96,9 @@ fn tenant(path: &TenantPath, value: &Value<'_>, upstreams: &Upstreams) -> Option
     let access = section
         .take("access")
         .map_or_else(Access::default, |value| access(&value));
-    let limits = section.take("limits").and_then(|value| limits(&value));
+    let limits = section
+        .take("limits")
+        .map_or_else(Vec::new, |value| limits::read(&value));
     section.finish();
     Some(Tenant {
         path: path.clone(),
@@ -275,13 +279,6 @@ fn index(value: &Value<'_>) -> Index {
     index
 }
 
-const ACTIONS: [(&str, Action); 4] = [
-    ("pull", Action::Pull),
-    ("push", Action::Push),
-    ("delete", Action::Delete),
-    ("admin", Action::Admin),
-];
-
 fn access(value: &Value<'_>) -> Access {
     let Some(mut section) = value.section() else {
         return Access::default();
@@ -361,33 +358,5 @@ fn subject(value: &Value<'_>) -> Option<Subject> {
             "write `user:NAME`, `group:NAME`, `claim:NAME=GLOB`, or `user:*` for everybody with valid credentials"
                 .into(),
         ),
-    })
-}
-
-fn limits(value: &Value<'_>) -> Option<Limits> {
-    let mut section = value.section()?;
-    let rate = required(&mut section, "requests", |value| value.parsed(units::rate));
-    let burst = section.take("burst").and_then(|value| {
-        value.parsed(|text| match text.parse() {
-            Ok(burst @ 1u32..) => Ok(burst),
-            _ => Err("write a number of requests from 1".into()),
-        })
-    });
-    let by = section.choice(
-        "by",
-        LimitBy::Identity,
-        &[
-            ("address", LimitBy::Address),
-            ("identity", LimitBy::Identity),
-            ("tenant", LimitBy::Tenant),
-        ],
-    );
-    section.finish();
-    let (requests, period) = rate?;
-    Some(Limits {
-        requests,
-        period,
-        burst: burst.unwrap_or(requests),
-        by,
     })
 }

@@ -81,16 +81,35 @@ pub(super) fn rate(text: &str) -> Result<(u32, Duration), String> {
     let (count, unit) = text.split_once('/').ok_or_else(hint)?;
     let count: u32 = count.trim().parse().map_err(|_| hint())?;
     if count == 0 {
-        return Err("a rate of zero would refuse every request; leave `limits` out for no limit, or take the permission away under `access`".into());
+        return Err(no_rate());
     }
+    Ok((count, period(unit).ok_or_else(hint)?))
+}
+
+/// `1GiB/h`: bytes and the period they are for.
+pub(super) fn size_rate(text: &str) -> Result<(u64, Duration), String> {
+    let hint = || "write a rate such as `50MiB/s` or `1GiB/h`".to_owned();
+    let (bytes, unit) = text.split_once('/').ok_or_else(hint)?;
+    let bytes = size(bytes.trim()).map_err(|_| hint())?;
+    if bytes == 0 {
+        return Err(no_rate());
+    }
+    Ok((bytes, period(unit).ok_or_else(hint)?))
+}
+
+fn no_rate() -> String {
+    "a rate of zero would refuse every request; leave `limits` out for no limit, or take the permission away under `access`".into()
+}
+
+fn period(unit: &str) -> Option<Duration> {
     let seconds = match unit.trim() {
         "s" => 1,
         "m" => 60,
         "h" => 3_600,
         "d" => 86_400,
-        _ => return Err(hint()),
+        _ => return None,
     };
-    Ok((count, Duration::from_secs(seconds)))
+    Some(Duration::from_secs(seconds))
 }
 
 /// `100/6h`, `5000/h`, `10/1m30s`: a number of something and the period that it is for.

@@ -1,14 +1,14 @@
 //! The gate and the addresses of registry requests.
 
 use std::collections::HashSet;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::locate::{Located, Place};
-use super::{Gateway, Tenant};
+use super::{Ask, Gateway, Tenant};
 use crate::auth::{About, Identity};
 use crate::config::Action;
 use crate::error::{Error, ErrorKind, Result};
+use crate::limit::Meter;
 use crate::names::TenantPath;
 
 impl Gateway {
@@ -60,19 +60,13 @@ impl Gateway {
 
     /// The gate for a registry request: as [`Gateway::admit`], but the tenant has no charts where it is one of a pattern's, so
     /// that none of their stores is opened for it.
-    pub async fn admit_registry(
-        &self,
-        path: &str,
-        identity: &Identity,
-        action: Action,
-        about: About<'_>,
-        address: Option<IpAddr>,
-    ) -> Result<Arc<Tenant>> {
-        let (rights, pattern) = self.pass(path, identity, action, about, address)?;
-        Ok(match pattern {
+    pub async fn admit_registry(&self, path: &str, ask: &Ask<'_>) -> Result<(Arc<Tenant>, Meter)> {
+        let (rights, pattern, meter) = self.pass(path, ask).await?;
+        let tenant = match pattern {
             Some((pattern, name)) => self.registries.instance(pattern, &name, &self.shared),
             None => rights.clone(),
-        })
+        };
+        Ok((tenant, meter))
     }
 
     /// Whether the rules of the tenant at `path` let `identity` do `action` to what `about` says. Takes nothing off its rate.
@@ -140,7 +134,8 @@ impl Gateway {
     /// Docker, podman and crane never send credentials to a host whose `/v2/` answered 200 without any.
     pub fn is_open(&self, host: Option<&str>) -> bool {
         let alike = |tenant: &Arc<Tenant>| tenant.policy().treats_all_alike(Action::Pull);
-        let no_tokens = self.config.auth.jwt.is_empty();
+        let auth = &self.config.auth;
+        let no_tokens = auth.jwt.is_empty() && auth.api_tokens.is_none();
         match self.addresses.place("", host) {
             Ok(Some(place)) => {
                 let exact = self.tenants.get(place.tenant.as_str());

@@ -3,6 +3,7 @@
 //! A reload builds a new gateway beside the old one; upstreams and stores whose configuration did not change move over
 //! with all they hold. Requests in flight keep the gateway that they started with.
 
+mod doorway;
 mod entrance;
 mod holdings;
 mod instances;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use self::doorway::Doorway;
 use self::holdings::{Held, Holdings};
 use self::instances::Instances;
 use self::locate::Addresses;
@@ -37,6 +39,7 @@ use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::config::{self, Action, Config};
 use crate::error::{Error, ErrorKind, Result};
+use crate::limit::{Demand, Key, Meter};
 use crate::metrics::Metrics;
 use crate::names::TenantPath;
 use crate::net::Clients;
@@ -78,6 +81,7 @@ type Upstreams = BTreeMap<Arc<str>, Arc<Proxy>>;
 pub struct Gateway {
     config: Config,
     authenticator: Authenticator,
+    doorway: Doorway,
     upstreams: Upstreams,
     registries: Registries,
     /// Those with a key of their own.
@@ -91,6 +95,21 @@ pub struct Gateway {
     tasks: std::sync::Mutex<JoinSet<()>>,
 }
 
+/// Who wants what of a tenant, as far as the gate has to know.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    /// Who asks.
+    pub identity: &'a Identity,
+    /// Where he is; absent on Unix sockets.
+    pub address: Option<IpAddr>,
+    /// What he wants to do.
+    pub action: Action,
+    /// To what in the tenant.
+    pub about: About<'a>,
+    /// What it costs him.
+    pub demand: Demand,
+}
+
 impl Gateway {
     /// Builds every part that `config` describes and starts its background work. `previous` lends what did not change.
     ///
@@ -101,8 +120,11 @@ impl Gateway {
         previous: Option<&Self>,
         progress: &Progress,
     ) -> Result<Arc<Self>> {
-        let authenticator =
+        let mut authenticator =
             Authenticator::build(&config, &shared.clock, &shared.clients, &shared.metrics)?;
+        if let Some(previous) = previous {
+            authenticator.take_over(&previous.authenticator);
+        }
         let mut upstreams = BTreeMap::new();
         for (name, upstream) in &config.upstreams {
             if matches!(upstream.source, config::Source::Oci(_)) {
@@ -112,6 +134,7 @@ impl Gateway {
             upstreams.insert(name.clone(), proxy);
         }
         let registries = Registries::open(&config, shared, previous).await?;
+        let doorway = Doorway::build(&config, shared, previous.map(|previous| &previous.doorway));
         let holdings = previous
             .filter(|previous| previous.config.store == config.store)
             .map_or_else(|| Arc::new(Holdings::new()), |old| old.holdings.clone());
@@ -122,7 +145,10 @@ impl Gateway {
                 None => None,
             };
             let registry = registries.tenant(path, tenant, shared)?;
-            let tenant = Tenant::build(tenant, held, registry, &upstreams, &config, shared)?;
+            let old = previous.and_then(|previous| previous.tenants.get(path));
+            let before = doorway.before(old);
+            let tenant =
+                Tenant::build(tenant, held, registry, &upstreams, &config, shared, &before)?;
             if tenant.charts().members().is_empty() {
                 // Nobody is to wait for an index that is empty.
                 tenant.charts().publish().await?;
@@ -132,7 +158,11 @@ impl Gateway {
         let mut patterns = Vec::new();
         for (pattern, tenant) in &config.patterns {
             let registry = registries.blank(pattern, tenant, shared)?;
-            let blank = Tenant::blank(pattern, tenant, registry, &upstreams, &config, shared)?;
+            let old = previous.and_then(|previous| previous.patterns.blank(pattern));
+            let before = doorway.before(old);
+            let blank = Tenant::blank(
+                pattern, tenant, registry, &upstreams, &config, shared, &before,
+            )?;
             if tenant.charts.is_empty() {
                 // Nobody is to wait for an index that is empty.
                 blank.charts().publish().await?;
@@ -148,6 +178,7 @@ impl Gateway {
             addresses: Addresses::of(&config),
             config,
             authenticator,
+            doorway,
             upstreams,
             registries,
             tenants,
@@ -261,40 +292,28 @@ impl Gateway {
         self.authenticator.challenge(path, action)
     }
 
-    /// The gate: the tenant at `path`, if `identity` may do `action` there to what `about` says, and is within its rate.
+    /// The gate: the tenant at `path`, if the rules allow what is asked there and it is within the limits, and where the bytes that
+    /// pass count against them.
     ///
     /// A tenant in which the identity may do nothing at all looks like one that does not exist. A tenant of a pattern is looked
     /// at after that, so that nothing is opened for those who may not use it. Cancel-safe.
-    pub async fn admit(
-        &self,
-        path: &str,
-        identity: &Identity,
-        action: Action,
-        about: About<'_>,
-        address: Option<IpAddr>,
-    ) -> Result<Arc<Tenant>> {
-        let (rights, pattern) = self.pass(path, identity, action, about, address)?;
+    pub async fn admit(&self, path: &str, ask: &Ask<'_>) -> Result<(Arc<Tenant>, Meter)> {
+        let (rights, pattern, meter) = self.pass(path, ask).await?;
         let tenant = match pattern {
-            Some((pattern, name)) => self.instance(pattern, &name, action).await?,
+            Some((pattern, name)) => self.instance(pattern, &name, ask.action).await?,
             None => rights.clone(),
         };
         tenant.note_use();
-        Ok(tenant)
+        Ok((tenant, meter))
     }
 
-    /// The decision of the gate: whose rules and rates counted, and the pattern, where `path` fits one.
-    #[expect(
-        clippy::type_complexity,
-        reason = "a pattern and the name that fits it go together"
-    )]
-    fn pass(
+    /// The decision of the gate: whose rules and limits counted, the pattern, where `path` fits one, and where bytes count.
+    async fn pass(
         &self,
         path: &str,
-        identity: &Identity,
-        action: Action,
-        about: About<'_>,
-        address: Option<IpAddr>,
-    ) -> Result<(&Arc<Tenant>, Option<(&Arc<Pattern>, TenantPath)>)> {
+        ask: &Ask<'_>,
+    ) -> Result<(&Arc<Tenant>, Option<(&Arc<Pattern>, TenantPath)>, Meter)> {
+        let identity = ask.identity;
         let exact = self.tenants.get(path);
         let pattern = match exact {
             Some(_) => None,
@@ -307,11 +326,15 @@ impl Gateway {
         let name = pattern.as_ref().map_or(rights.path(), |(_, name)| name);
         rights
             .policy()
-            .authorize(identity, name.as_str(), action, about)?;
-        rights
-            .check_rate(identity, address, name.label())
-            .inspect_err(|_| self.shared.metrics.rate_limited(rights.path().label()))?;
-        Ok((rights, pattern))
+            .authorize(identity, name.as_str(), ask.action, ask.about)?;
+        let key = Key {
+            address: ask.address,
+            identity,
+            tenant: name.label(),
+        };
+        let admitted = rights.limits().admit(key, ask.demand).await;
+        let meter = admitted.map_err(|refused| self.over(rights.path().label(), *refused))?;
+        Ok((rights, pattern, meter))
     }
 
     /// The gate of what belongs to no repository in the ChartMuseum service, such as its welcome page: the one tenant's rules
@@ -319,7 +342,9 @@ impl Gateway {
     pub fn admit_visitor(&self, identity: &Identity, action: Action) -> Result<()> {
         let blanks = self.patterns.iter().map(|pattern| &pattern.blank);
         match self.tenants.values().chain(blanks).next() {
-            Some(tenant) => tenant.policy().authorize(identity, "", action, About::Tenant),
+            Some(tenant) => tenant
+                .policy()
+                .authorize(identity, "", action, About::Tenant),
             None => Err(self.absent("", identity)),
         }
     }
@@ -353,6 +378,11 @@ impl Gateway {
         for upstream in self.registries.upstreams() {
             upstream.upstream().budget().observe();
         }
+        let blanks = self.patterns.iter().map(|pattern| &pattern.blank);
+        let limited = self.tenants.values().chain(blanks);
+        let keys: usize = limited.map(|tenant| tenant.limits().clients()).sum();
+        let keys = keys + self.doorway.clients();
+        self.shared.metrics.limit_keys(keys);
         let gauges: Vec<_> = self
             .open_tenants()
             .iter()
@@ -420,7 +450,8 @@ impl Gateway {
         self.tenants
             .values()
             .chain(blanks)
-            .for_each(|tenant| tenant.sweep());
+            .for_each(|tenant| tenant.limits().sweep());
+        self.doorway.sweep();
         // In this order: the stores of the first are free then.
         self.instances.look_over();
         self.registries.look_over();

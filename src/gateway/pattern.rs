@@ -52,6 +52,12 @@ impl Patterns {
         path.ok().map(|path| (pattern, path))
     }
 
+    /// What all tenants of exactly this pattern share.
+    pub(super) fn blank(&self, pattern: &TenantPattern) -> Option<&Arc<Tenant>> {
+        let one = self.all.iter().find(|one| one.pattern == *pattern)?;
+        Some(&one.blank)
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Pattern>> {
         self.all.iter()
     }

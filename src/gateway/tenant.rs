@@ -1,6 +1,5 @@
 //! One tenant: an expression over repositories, and who may use it.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use tokio::task::AbortHandle;
@@ -13,7 +12,7 @@ use crate::auth::{About, Identity, Policy, Sight};
 use crate::config::{self, Action, Callers, Config};
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::{Selection, ServerInfo, Style, charts_url};
-use crate::limit::{Key, Limiter};
+use crate::limit::{Limits, Replicas};
 use crate::metrics::TenantGauges;
 use crate::names::{FileName, TenantPath, TenantPattern};
 use crate::repository::curated::Curated;
@@ -49,11 +48,20 @@ pub struct HostedPart {
     pub rules: config::Hosted,
 }
 
-/// Who may do what, and how often.
+/// Who may do what, how often and how much.
 #[derive(Clone, Debug)]
 struct Rights {
     policy: Arc<Policy>,
-    limiter: Option<Arc<Limiter>>,
+    limits: Arc<Limits>,
+}
+
+/// What a tenant finds where it is built.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Before<'a> {
+    /// It, or its pattern, in the gateway before this one, whose limits go on where they did not change.
+    pub(super) tenant: Option<&'a Tenant>,
+    /// Who else counts against its limits.
+    pub(super) replicas: Option<&'a Arc<Replicas>>,
 }
 
 /// A task that nobody needs any more when this is gone.
@@ -75,9 +83,10 @@ impl Tenant {
         upstreams: &Upstreams,
         whole: &Config,
         shared: &Shared,
+        before: &Before<'_>,
     ) -> Result<Self> {
         let members = upstream_members(config, upstreams)?;
-        let rights = Rights::of(config, whole)?;
+        let rights = Rights::of(config, config.path.label(), whole, before)?;
         let path = config.path.clone();
         Ok(Self {
             registry,
@@ -93,9 +102,11 @@ impl Tenant {
         upstreams: &Upstreams,
         whole: &Config,
         shared: &Shared,
+        before: &Before<'_>,
     ) -> Result<Self> {
         let members = upstream_members(config, upstreams)?;
-        let (path, rights) = (pattern.stand_in(), Rights::of(config, whole)?);
+        let path = pattern.stand_in();
+        let rights = Rights::of(config, path.label(), whole, before)?;
         Ok(Self {
             registry,
             ..Self::assemble(path, config, None, members, rights, whole, shared)
@@ -254,21 +265,9 @@ impl Tenant {
         self.registry.as_ref()
     }
 
-    /// Takes one request of `identity` to the tenant called `label` off the allowance. Errors: over its rate.
-    pub(super) fn check_rate(
-        &self,
-        identity: &Identity,
-        address: Option<IpAddr>,
-        label: &str,
-    ) -> Result<()> {
-        let Some(limiter) = &self.rights.limiter else {
-            return Ok(());
-        };
-        limiter.check(Key {
-            address,
-            identity,
-            tenant: label,
-        })
+    /// How often and how much.
+    pub(super) fn limits(&self) -> &Limits {
+        &self.rights.limits
     }
 
     /// A hosted file by its stored name, whether or not the index shows it.
@@ -287,13 +286,6 @@ impl Tenant {
             })
     }
 
-    /// Forgets clients that have not been seen for a while.
-    pub(super) fn sweep(&self) {
-        if let Some(limiter) = &self.rights.limiter {
-            limiter.sweep();
-        }
-    }
-
     /// What its gauges say now; `None` before there is an index.
     pub(super) fn gauges(&self) -> Option<TenantGauges> {
         let snapshot = self.charts.has_settled().then(|| self.charts.snapshot())?;
@@ -310,10 +302,18 @@ impl Tenant {
 }
 
 impl Rights {
-    fn of(config: &config::Tenant, whole: &Config) -> Result<Self> {
+    /// Of the tenant, or the pattern, with this label.
+    fn of(
+        config: &config::Tenant,
+        label: &str,
+        whole: &Config,
+        before: &Before<'_>,
+    ) -> Result<Self> {
+        let previous = before.tenant.map(Tenant::limits);
+        let limits = Limits::new(&config.limits, label, before.replicas, previous);
         Ok(Self {
             policy: Arc::new(Policy::new(&config.access, &Callers::of(whole))?),
-            limiter: config.limits.as_ref().map(Limiter::new).map(Arc::new),
+            limits: Arc::new(limits),
         })
     }
 }

@@ -1,348 +1,272 @@
-//! How often somebody may ask: the rate of one tenant. The only home of the `governor` crate.
+//! How often somebody may ask, and how much he may take and send: the limits of a tenant.
 //!
-//! GCRA: an allowance of `burst` requests that refills evenly at `requests` per `period`. One clock reading and one look
-//! in a sharded map per request.
+//! [`Limits::admit`] asks all of them: a request that one refuses takes nothing from the others. Requests and uploads are taken
+//! from an allowance before they begin. Bytes are taken as they pass ([`Meter`]), also when there is no allowance left; whoever is
+//! in debt begins nothing new. Allowances are kept in memory (`rate.rs`) and, where there is a redis, shared by all replicas
+//! (`replicas.rs`). Knows no routes and no bodies' meaning.
 
-use std::hash::{BuildHasher as _, RandomState};
-use std::net::IpAddr;
-use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+mod key;
+mod meter;
+mod rate;
+mod replicas;
+mod tab;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use governor::clock::Clock as _;
-use governor::middleware::NoOpMiddleware;
-use governor::state::keyed::DashMapStateStore;
-use governor::{Quota, RateLimiter};
-
-use crate::auth::{Identity, network};
+pub use self::key::Key;
+use self::meter::Count;
+pub use self::meter::{Meter, Metered};
+use self::rate::{Rate, Ticks};
+use self::replicas::{Answer, Question, Tag};
+pub use self::replicas::{Replicas, SCRIPT};
 use crate::clock::Clock;
-use crate::config::{LimitBy, Limits};
-use crate::error::{Error, ErrorKind, Result};
+use crate::config::{Limit, LimitBy, Limited};
+use crate::error::{Error, ErrorKind};
 
-/// More clients than this at once share their allowances, so that a flood of addresses cannot fill the memory: about
-/// 64 bytes each.
-const MAX_CLIENTS: usize = 100_000;
-/// How many requests pass between two counts of the clients.
-const COUNT_EVERY: usize = 1_024;
-
-/// Counts the requests of one tenant, or of all tenants of one pattern. Shared behind an `Arc`.
-pub struct Limiter {
-    by: LimitBy,
-    limits: Limits,
-    clock: Ticks,
-    rate: RateLimiter<u64, DashMapStateStore<u64>, Ticks, NoOpMiddleware<Duration>>,
-    /// Clients are known by a keyed hash: nobody outside can choose a name that shares another one's allowance.
-    hasher: RandomState,
-    /// Counting the clients looks at every shard of the map, so it is done once in [`COUNT_EVERY`] requests.
-    asked: AtomicUsize,
-    crowded: AtomicBool,
+/// The limits of one tenant, or of all tenants of one pattern. Shared behind an `Arc`.
+#[derive(Debug, Default)]
+pub struct Limits {
+    /// The narrowest first: a flood of one address takes nothing from its tenant's allowance.
+    rates: Vec<Arc<Rate>>,
+    shared: Option<(Arc<Replicas>, Tag)>,
+    counts_uploads: bool,
 }
 
-/// Who asks, and where.
-#[derive(Clone, Copy, Debug)]
-pub struct Key<'a> {
-    /// The client's address; absent on Unix sockets.
-    pub address: Option<IpAddr>,
-    /// The client's identity.
-    pub identity: &'a Identity,
-    /// The tenant's label.
-    pub tenant: &'a str,
+/// What kind of request it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Demand {
+    /// It reads, or changes something without sending much.
+    Request,
+    /// It begins to send a chart, a provenance file or a blob. Counts as an upload where uploads are limited, else as a request.
+    Upload,
+    /// It goes on with something that has begun, or ends it: a request, whose bytes count and are never refused.
+    Piece,
 }
 
-impl Limiter {
-    /// A limiter with the machine's monotonic clock.
-    pub fn new(limits: &Limits) -> Self {
-        Self::build(limits, Ticks::Monotonic(Instant::now()))
+/// A request over a limit.
+#[derive(Debug)]
+pub struct Refused {
+    /// [`ErrorKind::RateLimited`], with the time to wait and a sentence that says which limit it was.
+    pub error: Error,
+    /// The limit for which the longest has to be waited.
+    pub limit: Limit,
+}
+
+impl Limits {
+    /// The limits of the tenant called `label`, shared with `replicas` where there are some. Those that `previous` has too go on
+    /// where they are.
+    pub fn new(
+        limits: &[Limit],
+        label: &str,
+        replicas: Option<&Arc<Replicas>>,
+        previous: Option<&Self>,
+    ) -> Self {
+        Self::build(
+            limits,
+            label,
+            replicas,
+            previous,
+            &Ticks::Monotonic(Instant::now()),
+        )
     }
 
-    /// A limiter that counts time by `clock`, for tests.
-    pub fn with_clock(limits: &Limits, clock: Clock) -> Self {
-        Self::build(limits, Ticks::Clock(clock))
+    /// As [`Limits::new`], for this process alone and with time by `clock`, for tests.
+    pub fn with_clock(limits: &[Limit], clock: Clock) -> Self {
+        Self::build(limits, "", None, None, &Ticks::Clock(clock))
     }
 
-    fn build(limits: &Limits, clock: Ticks) -> Self {
-        let refill = limits
-            .period
-            .checked_div(limits.requests)
-            .filter(|refill| !refill.is_zero())
-            .unwrap_or(Duration::from_nanos(1));
-        let quota = Quota::with_period(refill)
-            .expect("the refill is at least a nanosecond")
-            .allow_burst(NonZeroU32::new(limits.burst).unwrap_or(NonZeroU32::MIN));
+    fn build(
+        limits: &[Limit],
+        label: &str,
+        replicas: Option<&Arc<Replicas>>,
+        previous: Option<&Self>,
+        ticks: &Ticks,
+    ) -> Self {
+        let known = |limit: &Limit| {
+            let mut rates = previous?.rates.iter();
+            rates.find(|rate| rate.limit() == limit).cloned()
+        };
+        let rate = |limit: &Limit| {
+            known(limit).unwrap_or_else(|| Arc::new(Rate::new(*limit, ticks.clone())))
+        };
+        let mut rates: Vec<_> = limits.iter().map(rate).collect();
+        rates.sort_by_key(|rate| rate.limit().by);
         Self {
-            by: limits.by,
-            limits: *limits,
-            rate: RateLimiter::new(quota, DashMapStateStore::default(), clock.clone()),
-            clock,
-            hasher: RandomState::new(),
-            asked: AtomicUsize::new(0),
-            crowded: AtomicBool::new(false),
+            rates,
+            shared: replicas.map(|replicas| (replicas.clone(), Replicas::tag(label))),
+            counts_uploads: limits.iter().any(|limit| limit.what == Limited::Uploads),
         }
     }
 
-    /// Takes one request off the allowance. Over it: [`ErrorKind::RateLimited`] with the time to wait.
-    pub fn check(&self, key: Key<'_>) -> Result<()> {
-        let Err(refused) = self.rate.check_key(&self.client(key)) else {
-            return Ok(());
-        };
-        // Retry-After counts whole seconds; one too early would be refused again.
-        let wait = refused.wait_time_from(self.clock.now());
-        let wait = Duration::from_secs(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
-            .max(Duration::from_secs(1));
-        let whom = match (self.by, key.identity.name(), key.address) {
-            (LimitBy::Tenant, ..) => "everybody in this tenant together".to_owned(),
-            (LimitBy::Identity, Some(name), _) => format!("`{name}`"),
-            (_, _, Some(address)) => format!("`{address}`"),
-            (_, _, None) => "this client".to_owned(),
-        };
-        Err(Error::new(
-            ErrorKind::RateLimited,
-            format!(
-                "{whom} may ask `{}` {} times in {}; try again in {} s",
-                key.tenant,
-                self.limits.requests,
-                period(self.limits.period),
-                wait.as_secs()
-            ),
-        )
-        .with_retry_after(wait))
+    /// Takes one request off all allowances that it counts against, and says where its bytes count. Errors: one of them is used up,
+    /// or in debt; nothing was taken then. Waits for redis at most 20 ms. Cancel-safe: what was taken stays taken.
+    pub async fn admit(&self, key: Key<'_>, demand: Demand) -> Result<Meter, Box<Refused>> {
+        if self.rates.is_empty() {
+            return Ok(Meter::none());
+        }
+        let questions = self.questions(&key, demand);
+        check(&questions, &key)?;
+        if let Some((replicas, tag)) = &self.shared {
+            // A crowd shares allowances of this process, which mean nothing to others.
+            let known = || questions.iter().filter(|question| !question.who.crowded);
+            let known: Vec<_> = known().cloned().collect();
+            if !known.is_empty()
+                && !replicas.pass(tag, &known)
+                && let Some(Answer::Refused(place, wait)) = replicas.ask(tag, &known).await
+            {
+                give_back(&questions);
+                return Err(refused(&key, known[place].rate.limit(), wait));
+            }
+        }
+        Ok(self.meter(&key))
+    }
+
+    /// As [`Limits::admit`] for requests, by what this process knows.
+    pub fn admit_locally(&self, key: Key<'_>) -> Result<(), Box<Refused>> {
+        check(&self.questions(&key, Demand::Request), &key)
     }
 
     /// Forgets clients whose allowance is full again. To be called about once a minute. Cost grows with the clients.
     pub fn sweep(&self) {
-        self.rate.retain_recent();
-        self.rate.shrink_to_fit();
-        self.count();
+        self.rates.iter().for_each(|rate| rate.sweep());
     }
 
-    /// How many clients are being counted.
+    /// How many clients are being counted, by each limit.
     pub fn clients(&self) -> usize {
-        self.rate.len()
+        self.rates.iter().map(|rate| rate.clients()).sum()
     }
 
-    fn client(&self, key: Key<'_>) -> u64 {
-        let client = match (self.by, key.identity.name()) {
-            (LimitBy::Tenant, _) => Client::Tenant(key.tenant),
-            (LimitBy::Identity, Some(name)) => Client::Named(key.identity.kind(), name),
-            (LimitBy::Identity, None) | (LimitBy::Address, _) => match key.address {
-                Some(address) => Client::At(network(address)),
-                None => Client::Unknown,
-            },
+    /// What each limit that the request counts against is asked.
+    fn questions<'a>(&'a self, key: &Key<'a>, demand: Demand) -> Vec<Question<'a>> {
+        let is_upload = demand == Demand::Upload;
+        let takes = |limit: &Limit| match limit.what {
+            Limited::Requests => (!is_upload || !self.counts_uploads).then_some(true),
+            Limited::Uploads => is_upload.then_some(true),
+            Limited::Bytes => (demand == Demand::Request).then_some(false),
+            Limited::UploadBytes => is_upload.then_some(false),
         };
-        let hash = self.hasher.hash_one(client);
-        if self
-            .asked
-            .fetch_add(1, Ordering::Relaxed)
-            .is_multiple_of(COUNT_EVERY)
-        {
-            self.count();
-        }
-        if self.crowded.load(Ordering::Relaxed) {
-            // Until the next sweep a flood shares a few thousand allowances among itself.
-            hash % 4_096
-        } else {
-            hash
-        }
-    }
-
-    fn count(&self) {
-        let crowded = self.rate.len() >= MAX_CLIENTS;
-        self.crowded.store(crowded, Ordering::Relaxed);
-    }
-}
-
-impl std::fmt::Debug for Limiter {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Limiter")
-            .field("limits", &self.limits)
-            .finish_non_exhaustive()
-    }
-}
-
-/// Whose allowance a request counts against.
-#[derive(Hash)]
-enum Client<'a> {
-    /// Nobody knows where it comes from.
-    Unknown,
-    /// Everybody in one tenant; several share a limiter where they share a pattern.
-    Tenant(&'a str),
-    At(IpAddr),
-    Named(&'static str, &'a str),
-}
-
-fn period(period: Duration) -> &'static str {
-    match period.as_secs() {
-        0 | 1 => "a second",
-        2..=60 => "a minute",
-        61..=3_600 => "an hour",
-        _ => "a day",
-    }
-}
-
-/// Time since some start.
-#[derive(Clone, Debug)]
-enum Ticks {
-    /// Cannot be set back, unlike the wall clock.
-    Monotonic(Instant),
-    Clock(Clock),
-}
-
-impl governor::clock::Clock for Ticks {
-    type Instant = Duration;
-
-    fn now(&self) -> Duration {
-        match self {
-            Self::Monotonic(start) => start.elapsed(),
-            Self::Clock(clock) => Duration::from_millis(
-                u64::try_from(clock.now().as_millisecond()).unwrap_or_default(),
-            ),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use jiff::Timestamp;
-
-    fn limits(requests: u32, seconds: u64, burst: u32, by: LimitBy) -> Limits {
-        Limits {
-            requests,
-            period: Duration::from_secs(seconds),
-            burst,
-            by,
-        }
-    }
-
-    fn user(name: &str) -> Identity {
-        Identity::User { name: name.into() }
-    }
-
-    fn passes(limiter: &Limiter, address: &str, identity: &Identity) -> bool {
-        limiter
-            .check(Key {
-                address: Some(address.parse().expect("an address")),
-                identity,
-                tenant: "acme",
+        let question = |rate: &'a Arc<Rate>| {
+            let client = key.client(rate.limit().by);
+            Some(Question {
+                takes: takes(rate.limit())?,
+                who: rate.who(&client),
+                rate,
+                client,
             })
-            .is_ok()
-    }
-
-    #[test]
-    fn a_burst_passes_then_the_rate() {
-        let clock = Clock::manual(Timestamp::UNIX_EPOCH);
-        let limiter = Limiter::with_clock(&limits(60, 60, 3, LimitBy::Address), clock.clone());
-        let anonymous = Identity::Anonymous;
-        for _ in 0..3 {
-            assert!(passes(&limiter, "10.0.0.1", &anonymous));
-        }
-        let error = limiter
-            .check(Key {
-                address: "10.0.0.1".parse().ok(),
-                identity: &anonymous,
-                tenant: "acme",
-            })
-            .expect_err("over it");
-        assert_eq!(error.kind(), ErrorKind::RateLimited);
-        assert_eq!(error.retry_after(), Some(Duration::from_secs(1)));
-        assert_eq!(
-            error.message(),
-            "`10.0.0.1` may ask `acme` 60 times in a minute; try again in 1 s"
-        );
-        assert!(passes(&limiter, "10.0.0.2", &anonymous), "another address");
-        clock.advance(Duration::from_secs(1));
-        assert!(passes(&limiter, "10.0.0.1", &anonymous));
-        assert!(!passes(&limiter, "10.0.0.1", &anonymous));
-        clock.advance(Duration::from_secs(3_600));
-        for _ in 0..3 {
-            assert!(passes(&limiter, "10.0.0.1", &anonymous));
-        }
-        assert!(
-            !passes(&limiter, "10.0.0.1", &anonymous),
-            "no more than the burst"
-        );
-    }
-
-    #[test]
-    fn waiting_as_told_is_enough() {
-        let clock = Clock::manual(Timestamp::UNIX_EPOCH);
-        let limiter = Limiter::with_clock(&limits(7, 3_600, 2, LimitBy::Tenant), clock.clone());
-        let identity = user("ci");
-        let key = Key {
-            address: None,
-            identity: &identity,
-            tenant: "/",
         };
-        for _ in 0..20 {
-            if let Err(error) = limiter.check(key) {
-                clock.advance(error.retry_after().expect("a time"));
-                limiter.check(key).expect("waited as told");
+        self.rates.iter().filter_map(question).collect()
+    }
+
+    fn meter(&self, key: &Key<'_>) -> Meter {
+        let counts_bytes =
+            |limit: &Limit| matches!(limit.what, Limited::Bytes | Limited::UploadBytes);
+        let rates = self.rates.iter().filter(|rate| counts_bytes(rate.limit()));
+        let count = |rate: &Arc<Rate>| {
+            let client = key.client(rate.limit().by);
+            let who = rate.who(&client);
+            let shared = self.shared.as_ref().filter(|_| !who.crowded);
+            Count {
+                rate: rate.clone(),
+                who,
+                shared: shared.map(|(replicas, tag)| {
+                    let name = Replicas::name(rate.limit(), &client);
+                    (replicas.clone(), tag.clone(), name)
+                }),
+            }
+        };
+        Meter::new(rates.map(count).collect())
+    }
+}
+
+/// Asks the limits of this process, which know of the others what redis said last.
+fn check(questions: &[Question<'_>], key: &Key<'_>) -> Result<(), Box<Refused>> {
+    for (place, question) in questions.iter().enumerate() {
+        let (rate, who) = (question.rate, question.who);
+        let asked = match question.takes {
+            true => rate.take(who),
+            false => rate.peek(who, 0),
+        };
+        let Err(mut wait) = asked else { continue };
+        give_back(&questions[..place]);
+        // Whoever waits as long as the first limit wants must not be refused by the next.
+        let mut limit = rate.limit();
+        for other in &questions[place + 1..] {
+            let cost = if other.takes { other.rate.unit() } else { 0 };
+            if let Err(longer) = other.rate.peek(other.who, cost)
+                && longer > wait
+            {
+                (wait, limit) = (longer, other.rate.limit());
             }
         }
+        return Err(refused(key, limit, wait));
     }
+    Ok(())
+}
 
-    #[test]
-    fn who_shares_an_allowance() {
-        let one = |by| {
-            Limiter::with_clock(
-                &limits(1, 3_600, 1, by),
-                Clock::manual(Timestamp::UNIX_EPOCH),
-            )
+fn give_back(questions: &[Question<'_>]) {
+    for question in questions.iter().filter(|question| question.takes) {
+        question.rate.give_back(question.who);
+    }
+}
+
+fn refused(key: &Key<'_>, limit: &Limit, wait: Duration) -> Box<Refused> {
+    // Retry-After counts whole seconds; one too early would be refused again.
+    let wait = Duration::from_secs(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
+        .max(Duration::from_secs(1));
+    let (whom, tenant, amount) = (key.whom(limit.by), key.tenant, limit.amount);
+    let period = period(limit.period);
+    let may = match limit.what {
+        Limited::Requests => format!("may ask `{tenant}` {amount} times in {period}"),
+        Limited::Uploads => format!("may upload {amount} times to `{tenant}` in {period}"),
+        Limited::Bytes => format!("may take {} from `{tenant}` in {period}", size(amount)),
+        Limited::UploadBytes => format!("may send {} to `{tenant}` in {period}", size(amount)),
+    };
+    let message = format!("{whom} {may}; try again in {} s", wait.as_secs());
+    Box::new(Refused {
+        error: Error::new(ErrorKind::RateLimited, message).with_retry_after(wait),
+        limit: *limit,
+    })
+}
+
+fn period(period: Duration) -> String {
+    match period.as_secs() {
+        0 | 1 => "a second".to_owned(),
+        60 => "a minute".to_owned(),
+        3_600 => "an hour".to_owned(),
+        86_400 => "a day".to_owned(),
+        seconds => format!("{seconds} s"),
+    }
+}
+
+/// As a configuration says it, where it is a round number.
+fn size(bytes: u64) -> String {
+    let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
+    let round = units
+        .iter()
+        .find(|(shift, _)| bytes.trailing_zeros() >= *shift);
+    match round {
+        Some((shift, unit)) => format!("{} {unit}", bytes >> shift),
+        None => format!("{bytes} bytes"),
+    }
+}
+
+impl Refused {
+    /// What was limited and whose allowance it was, as metrics say it.
+    pub fn labels(&self) -> (&'static str, &'static str) {
+        let what = match self.limit.what {
+            Limited::Requests => "requests",
+            Limited::Bytes => "bytes",
+            Limited::Uploads => "uploads",
+            Limited::UploadBytes => "upload_bytes",
         };
-        let (a, b, anonymous) = (user("a"), user("b"), Identity::Anonymous);
-        let certificate = Identity::Certificate {
-            subject: "a".into(),
+        let by = match self.limit.by {
+            LimitBy::Address => "address",
+            LimitBy::Identity => "identity",
+            LimitBy::Tenant => "tenant",
         };
-
-        let by_address = one(LimitBy::Address);
-        assert!(passes(&by_address, "2001:db8:0:1::1", &a));
-        assert!(
-            !passes(&by_address, "2001:db8:0:1:ffff::2", &b),
-            "the same /64"
-        );
-        assert!(passes(&by_address, "2001:db8:0:2::1", &b), "another /64");
-        assert!(passes(&by_address, "10.0.0.1", &a));
-        assert!(!passes(&by_address, "::ffff:10.0.0.1", &a), "the same IPv4");
-
-        let by_identity = one(LimitBy::Identity);
-        assert!(passes(&by_identity, "10.0.0.1", &a));
-        assert!(!passes(&by_identity, "10.0.0.2", &a), "the same user");
-        assert!(passes(&by_identity, "10.0.0.1", &b));
-        assert!(
-            passes(&by_identity, "10.0.0.1", &certificate),
-            "not the user of that name"
-        );
-        assert!(passes(&by_identity, "10.0.0.1", &anonymous));
-        assert!(!passes(&by_identity, "10.0.0.1", &anonymous));
-        assert!(passes(&by_identity, "10.0.0.2", &anonymous));
-
-        let by_tenant = one(LimitBy::Tenant);
-        assert!(passes(&by_tenant, "10.0.0.1", &a));
-        assert!(!passes(&by_tenant, "10.0.0.2", &b));
-    }
-
-    #[test]
-    fn clients_are_forgotten_and_floods_bounded() {
-        let clock = Clock::manual(Timestamp::UNIX_EPOCH);
-        let limiter = Limiter::with_clock(&limits(10, 1, 10, LimitBy::Identity), clock.clone());
-        for number in 0..MAX_CLIENTS + 20_000 {
-            passes(&limiter, "10.0.0.1", &user(&number.to_string()));
-        }
-        assert!(limiter.clients() <= MAX_CLIENTS + COUNT_EVERY + 4_096);
-        clock.advance(Duration::from_secs(60));
-        limiter.sweep();
-        assert_eq!(limiter.clients(), 0);
-    }
-
-    #[test]
-    fn extreme_rates_are_rates() {
-        for limits in [
-            limits(u32::MAX, 1, u32::MAX, LimitBy::Tenant),
-            limits(1, 86_400, 1, LimitBy::Tenant),
-            limits(0, 0, 0, LimitBy::Tenant),
-        ] {
-            let limiter = Limiter::new(&limits);
-            assert!(passes(&limiter, "10.0.0.1", &Identity::Anonymous));
-        }
+        (what, by)
     }
 }

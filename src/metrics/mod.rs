@@ -51,7 +51,12 @@ pub struct Metrics {
     index_dropped: IntGaugeVec,
     digest_mismatch: IntCounterVec,
     rate_limited: IntCounterVec,
+    limit_refusals: IntCounterVec,
+    limit_keys: IntGaugeVec,
+    shared_limits: IntCounterVec,
+    turned_away: IntCounterVec,
     audit_lines: IntCounterVec,
+    logins_failed: IntCounterVec,
     museum_charts: IntGaugeVec,
     museum_versions: IntGaugeVec,
     /// Declared when somebody counts with them.
@@ -187,10 +192,35 @@ impl Metrics {
                 "Requests refused with 429",
                 &["tenant"],
             ),
+            limit_refusals: counter(
+                "chartgate_limit_refusals_total",
+                "Requests refused with 429, by what was limited and whose allowance was used up",
+                &["limit", "by"],
+            ),
+            limit_keys: gauge(
+                "chartgate_limit_keys",
+                "Clients whose allowance is not full, summed over all limits, and those swept soon",
+                &[],
+            ),
+            shared_limits: counter(
+                "chartgate_shared_limit_requests_total",
+                "Requests to tenants whose limits replicas share: `ahead` passed far below them, `asked` asked redis, `alone` were decided without it",
+                &["result"],
+            ),
+            turned_away: counter(
+                "chartgate_connections_turned_away_total",
+                "Connections that were refused or cut, and request bodies that were given up, by reason",
+                &["reason"],
+            ),
             audit_lines: counter(
                 "chartgate_audit_lines_total",
                 "Lines for the audit log, by what became of them",
                 &["result"],
+            ),
+            logins_failed: counter(
+                "chartgate_logins_failed_total",
+                "Credentials that were not accepted: on the chart routes (charts), below /v2/ (registry), at the token endpoint (token)",
+                &["surface", "reason"],
             ),
             museum_charts: gauge(
                 "chartmuseum_charts_served_total",
@@ -320,9 +350,39 @@ impl Metrics {
         self.rate_limited.with_label_values(&[tenant]).inc();
     }
 
+    /// Counts what kind of limit refused a request (`requests`, `bytes`, ...), and `by` whom it counts.
+    pub fn limit_refusal(&self, limit: &str, by: &str) {
+        self.limit_refusals.with_label_values(&[limit, by]).inc();
+    }
+
+    /// Sets how many clients are being counted.
+    pub fn limit_keys(&self, keys: usize) {
+        let none: [&str; 0] = [];
+        self.limit_keys
+            .with_label_values(&none)
+            .set(i64::try_from(keys).unwrap_or(i64::MAX));
+    }
+
+    /// Counts how a request was decided whose limits replicas share: `ahead`, `asked` or `alone`.
+    pub fn shared_limit(&self, result: &str) {
+        self.shared_limits.with_label_values(&[result]).inc();
+    }
+
+    /// Counts a connection that was refused or cut, or a request body that was given up, for this reason.
+    pub fn turned_away(&self, reason: &str) {
+        self.turned_away.with_label_values(&[reason]).inc();
+    }
+
     /// Counts lines of the audit log that were `written`, or `lost` because it could not be written in time.
     pub fn audit_lines(&self, result: &str, lines: u64) {
         self.audit_lines.with_label_values(&[result]).inc_by(lines);
+    }
+
+    /// Counts credentials that were not accepted, and why: `wrong`, `malformed`, `ended` (genuine once), `unknown_key`, `paused`
+    /// (too many wrong ones before), `unavailable` (nobody knows just now) or `error`.
+    pub fn login_failed(&self, surface: &str, reason: &str) {
+        let labels = [surface, reason];
+        self.logins_failed.with_label_values(&labels).inc();
     }
 
     /// All metrics in Prometheus text format, with what tenants show at this moment.

@@ -25,6 +25,7 @@ pub(super) struct Incoming<'a> {
     length: Option<u64>,
     wants_continue: bool,
     broken: bool,
+    slow: bool,
 }
 
 /// How fast a body comes, by the time that we waited for it: a handler that takes its time is not the client's fault.
@@ -79,7 +80,13 @@ impl<'a> Incoming<'a> {
                 bytes: 0,
             },
             broken: false,
+            slow: false,
         }
+    }
+
+    /// Whether it was given up because it came too slowly.
+    pub(super) fn is_slow(&self) -> bool {
+        self.slow
     }
 
     /// What the handler left unread.
@@ -109,6 +116,7 @@ impl<'a> Incoming<'a> {
                 self.pace.waited += began.elapsed();
                 self.pace.bytes += chunk.len() as u64;
                 if self.pace.is_too_slow(self.patience) {
+                    self.slow = true;
                     return Err(Error::invalid(format!(
                         "the client sends its request body slower than {} bytes per second",
                         self.pace.min_rate
@@ -118,10 +126,13 @@ impl<'a> Incoming<'a> {
             }
             Ok(Ok(None)) => Ok(None),
             Ok(Err(err)) => Err(gone(err.to_string())),
-            Err(_) => Err(Error::invalid(format!(
-                "the client sent nothing of its request body for {:?}",
-                self.patience
-            ))),
+            Err(_) => {
+                self.slow = true;
+                Err(Error::invalid(format!(
+                    "the client sent nothing of its request body for {:?}",
+                    self.patience
+                )))
+            }
         }
     }
 }

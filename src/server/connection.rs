@@ -18,8 +18,8 @@ use tokio::io::AsyncReadExt as _;
 use super::manners::{Manners, Opening};
 use super::proxy_protocol;
 use super::registry::{Entry, Registry, Watch};
-use super::tls::ClientCertificate;
-use super::{Handler, Times};
+use super::tls::{ClientCertificate, Shown};
+use super::{Handler, Times, TurnedAway};
 
 const H2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -63,28 +63,33 @@ impl Front {
     }
 
     /// What comes before the first request, in the order of the wire, and then the requests. The registry cuts whoever takes
-    /// longer for the beginning than for a head.
-    async fn serve(self: &Arc<Self>, entry: &mut Entry, stream: Stream, shutdown: &ShutdownWatch) {
+    /// longer for the beginning than for a head. The error is why there are none.
+    async fn serve(
+        self: &Arc<Self>,
+        entry: &mut Entry,
+        stream: Stream,
+        shutdown: &ShutdownWatch,
+    ) -> Result<(), TurnedAway> {
         let Ok(mut plain) = stream.into_any().downcast::<PlainStream>() else {
-            return;
+            return Ok(());
         };
         // 1. Who is there. A peer that has gone already has no address.
         let neighbour = address_of(&plain);
         if neighbour.is_none() && !self.opening.unix {
-            return;
+            return Ok(());
         }
         let trusted = &self.manners.trusted;
         let mut peer = neighbour;
         if self.opening.proxy_protocol {
             if !trusted.trusts(neighbour.map(|address| address.ip())) {
                 tracing::debug!(client.address = ?neighbour, "a connection from no trusted proxy to a listener for these was closed");
-                return;
+                return Err(TurnedAway::Untrusted);
             }
             match proxy_protocol::read(&mut *plain).await {
                 Ok(client) => peer = client.or(neighbour),
                 Err(why) => {
                     tracing::debug!(client.address = ?neighbour, "a PROXY protocol header was not usable ({why:?}); the connection was closed");
-                    return;
+                    return Err(TurnedAway::ProxyHeader);
                 }
             }
         }
@@ -94,7 +99,7 @@ impl Front {
             && !trusted
             && !entry.belongs_to(peer.ip())
         {
-            return;
+            return Err(TurnedAway::PerAddress);
         }
         // 3. TLS, or a look at which protocol it is.
         let (stream, h2c): (Stream, bool) = match &self.opening.identity {
@@ -102,12 +107,12 @@ impl Front {
                 Ok(stream) => (Box::new(stream), false),
                 Err(err) => {
                     tracing::debug!(client.address = ?peer, "a TLS handshake failed: {err}");
-                    return;
+                    return Err(TurnedAway::Handshake);
                 }
             },
             None => {
                 let Some(h2c) = look_for_h2c(&mut plain).await else {
-                    return;
+                    return Ok(());
                 };
                 (plain, h2c)
             }
@@ -116,9 +121,13 @@ impl Front {
         if h2c || matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
             entry.watch.speaks_http2();
         }
-        let Some(subject) = certificate_subject(&stream) else {
-            tracing::debug!(client.address = ?peer, "a resumed TLS session had a client certificate that does not count any more");
-            return;
+        let client = match certificate(&stream) {
+            Some(ClientCertificate::Refused) => {
+                tracing::debug!(client.address = ?peer, "a resumed TLS session had a client certificate that does not count any more");
+                return Err(TurnedAway::Certificate);
+            }
+            Some(ClientCertificate::Verified(shown)) => Some(shown),
+            None => None,
         };
         let connection = Connection {
             front: self.clone(),
@@ -126,11 +135,12 @@ impl Front {
             peer,
             trusted,
             secure: self.opening.identity.is_some(),
-            subject,
+            client,
             running: AtomicUsize::new(0),
             h2c,
         };
         Arc::new(connection).process_new(stream, shutdown).await;
+        Ok(())
     }
 }
 
@@ -141,12 +151,18 @@ impl ServerApp for Front {
         stream: Stream,
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
-        let mut entry = self.registry.enter()?;
+        let Some(mut entry) = self.registry.enter() else {
+            self.handler.turned_away(TurnedAway::TooMany);
+            return None;
+        };
         let watch = entry.watch.clone();
-        tokio::select! {
+        let refused = tokio::select! {
             biased;
-            () = self.serve(&mut entry, stream, shutdown) => {}
-            () = watch.is_cut() => {}
+            served = self.serve(&mut entry, stream, shutdown) => served.err(),
+            () = watch.is_cut() => None,
+        };
+        if let Some(why) = refused.or(watch.why_cut()) {
+            self.handler.turned_away(why);
         }
         None
     }
@@ -158,18 +174,10 @@ fn address_of(stream: &PlainStream) -> Option<SocketAddr> {
     Some(SocketAddr::new(address.ip().to_canonical(), address.port()))
 }
 
-/// The subject of the client's certificate, if it showed one; `None` where that must not be served.
-#[expect(
-    clippy::option_option,
-    reason = "nobody and nobody we serve are two things"
-)]
-fn certificate_subject(stream: &Stream) -> Option<Option<Arc<str>>> {
-    let tls = stream.get_ssl_digest();
-    match tls.as_ref().and_then(|tls| tls.extension.get()) {
-        Some(ClientCertificate::Verified(subject)) => Some(subject.clone()),
-        Some(ClientCertificate::Refused) => None,
-        None => Some(None),
-    }
+/// What is known of the client's certificate, if it showed one.
+fn certificate(stream: &Stream) -> Option<ClientCertificate> {
+    let tls = stream.get_ssl_digest()?;
+    tls.extension.get().cloned()
 }
 
 /// Reads until the preface is complete or impossible, and puts the bytes back. `None`: the peer left.
@@ -193,7 +201,8 @@ pub(super) struct Connection {
     /// The client, or the last proxy before us.
     pub(super) peer: Option<SocketAddr>,
     pub(super) secure: bool,
-    pub(super) subject: Option<Arc<str>>,
+    /// The certificate that the client showed.
+    client: Option<Arc<Shown>>,
     /// Whether what `peer` says about its client counts.
     pub(super) trusted: bool,
     running: AtomicUsize,
@@ -223,6 +232,25 @@ impl Connection {
         let before = self.running.fetch_add(1, Ordering::Relaxed);
         let running = Running(&self.running);
         (before < MAX_RUNNING).then_some(running)
+    }
+
+    /// The subject of the client's certificate.
+    pub(super) fn subject(&self) -> Option<Arc<str>> {
+        self.client.as_ref()?.subject()
+    }
+
+    /// Whether the client is still who it was when it came. Asked before each request; a connection whose client is not is cut,
+    /// so that nobody keeps an identity by never leaving. What runs already ends as it began, as with users that are removed.
+    pub(super) fn is_still_itself(&self) -> bool {
+        let (Some(client), Some(identity)) = (&self.client, &self.front.opening.identity) else {
+            return true;
+        };
+        let counts = identity.counts(client);
+        if !counts {
+            tracing::debug!(client.address = ?self.peer, "a client certificate does not count any more; its connection was closed");
+            self.watch.cut(TurnedAway::Certificate);
+        }
+        counts
     }
 
     pub(super) fn options(&self) -> &HttpServerOptions {

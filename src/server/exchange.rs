@@ -14,11 +14,11 @@ use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora::server::ShutdownWatch;
 use tokio::time::timeout;
 
-use super::Outcome;
 use super::body::{self, Incoming, Rest};
 use super::connection::{Connection, MAX_STREAMS};
 use super::head;
 use super::respond::{self, Asked, Written};
+use super::{Outcome, TurnedAway};
 use crate::http::{Method, Request, Response, StatusCode, header};
 
 /// Receive windows that let uploads over long links run at speed; the connection's bounds what one client can make us hold.
@@ -40,7 +40,7 @@ impl HttpServerApp for Connection {
         if session.is_http2() {
             let Some(_running) = self.begin_stream() else {
                 tracing::debug!(client.address = ?self.peer, "a client reset streams faster than their requests end; the connection was closed");
-                self.watch.cut();
+                self.watch.cut(TurnedAway::Flood);
                 return None;
             };
             // A stream runs on a task of its own, which outlives its connection.
@@ -87,6 +87,9 @@ impl Connection {
             Err(_) => return None,
         }
         self.watch.work();
+        if !self.is_still_itself() {
+            return None;
+        }
         let request = match head::read(&session, self) {
             Ok(request) => request,
             Err(refusal) => {
@@ -145,6 +148,9 @@ impl Connection {
 
     async fn answer_http2(&self, session: &mut ServerSession) {
         self.watch.work();
+        if !self.is_still_itself() {
+            return;
+        }
         let request = match head::read(session, self) {
             Ok(request) => request,
             Err(refusal) => {
@@ -191,6 +197,9 @@ impl Connection {
             let text = format!("an internal error occurred; its log has the id `{}`", request.id);
             Response::text(StatusCode::INTERNAL_SERVER_ERROR, text)
         });
+        if incoming.is_slow() {
+            self.front.handler.turned_away(TurnedAway::SlowBody);
+        }
         (response, incoming.rest())
     }
 

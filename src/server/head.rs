@@ -3,8 +3,6 @@
 //! pingora has parsed it and checked framing and duplicate hosts; here is what it leaves to the application: sizes, form of
 //! the target, `Host`, CONNECT, both framings at once, control characters.
 
-use std::sync::Arc;
-
 use http::{HeaderName, Version};
 use percent_encoding::{CONTROLS, percent_encode};
 use pingora::http::RequestHeader;
@@ -60,7 +58,7 @@ pub(super) fn read(session: &ServerSession, connection: &Connection) -> Result<R
         host: said.host.or_else(|| host(head)),
         secure: said.secure.unwrap_or(connection.secure),
         peer: said.address.or(connection.peer),
-        certificate_subject: connection.subject.as_ref().map(Arc::clone),
+        certificate_subject: connection.subject(),
         id: request_id(&head.headers).map_or_else(|| connection.front.ids.make(), str::to_owned),
         account: Default::default(),
     })

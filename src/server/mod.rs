@@ -20,6 +20,7 @@ mod respond;
 mod run;
 mod takeover;
 mod tls;
+mod turned_away;
 #[doc(hidden)]
 pub mod untrusted;
 
@@ -32,6 +33,7 @@ use async_trait::async_trait;
 
 pub use self::control::{Control, signals};
 pub use self::run::{Server, runtime};
+pub use self::turned_away::TurnedAway;
 use crate::config::{self, ListenAddress};
 use crate::http::{Request, RequestBody, Response, StatusCode};
 
@@ -54,6 +56,12 @@ pub trait Handler: Send + Sync + 'static {
     /// connected, `id` what the answer's `X-Request-Id` says. Must not block; anybody may cause as many as he likes.
     fn refused(&self, peer: Option<SocketAddr>, id: &str, status: StatusCode) {
         let _ = (peer, id, status);
+    }
+
+    /// Told once per connection that the server refused or cut, and per body that it gave up: the place for metrics. Must not
+    /// block.
+    fn turned_away(&self, why: TurnedAway) {
+        let _ = why;
     }
 }
 

@@ -8,13 +8,13 @@ use std::collections::hash_map::Entry as Slot;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::Times;
+use super::{Times, TurnedAway};
 use crate::config::owner_of;
 
 /// Every open connection of one handler.
@@ -47,7 +47,7 @@ pub(super) struct Watch {
     /// HTTP/2 connections are waited for by pingora once a request has come.
     http2: AtomicBool,
     requests: AtomicU32,
-    cut: AtomicBool,
+    cut: OnceLock<TurnedAway>,
     cut_now: Notify,
 }
 
@@ -87,7 +87,7 @@ impl Registry {
             now: self.now.clone(),
             http2: AtomicBool::new(false),
             requests: AtomicU32::new(0),
-            cut: AtomicBool::new(false),
+            cut: OnceLock::new(),
             cut_now: Notify::new(),
         });
         let mut open = self.open();
@@ -135,7 +135,9 @@ impl Registry {
     /// Cuts every connection and says how many there were.
     pub(super) fn cut_all(&self) -> usize {
         let open = self.open();
-        open.watches.values().for_each(|watch| watch.cut());
+        for watch in open.watches.values() {
+            watch.cut(TurnedAway::End);
+        }
         open.watches.len()
     }
 
@@ -174,8 +176,15 @@ impl Registry {
             };
             let lingered = drain_began
                 .is_some_and(|began| waited(since.max(millis(began))) >= self.times.linger);
-            if lingered || waited(since) >= patience {
-                watch.cut();
+            if waited(since) >= patience {
+                let is_new = !watch.is_reused();
+                watch.cut(if is_new {
+                    TurnedAway::Slow
+                } else {
+                    TurnedAway::Idle
+                });
+            } else if lingered {
+                watch.cut(TurnedAway::End);
             }
         }
     }
@@ -212,16 +221,22 @@ impl Watch {
         (since != BUSY).then_some(since)
     }
 
-    pub(super) fn cut(&self) {
-        self.cut.store(true, Ordering::SeqCst);
+    /// Ends the connection at once. The first reason counts.
+    pub(super) fn cut(&self, why: TurnedAway) {
+        let _ = self.cut.set(why);
         self.cut_now.notify_waiters();
+    }
+
+    /// Why it was cut, if it was.
+    pub(super) fn why_cut(&self) -> Option<TurnedAway> {
+        self.cut.get().copied()
     }
 
     /// Resolves when the connection is to end at once.
     pub(super) async fn is_cut(&self) {
         let mut now = pin!(self.cut_now.notified());
         now.as_mut().enable();
-        if !self.cut.load(Ordering::SeqCst) {
+        if self.cut.get().is_none() {
             now.await;
         }
     }
@@ -340,7 +355,9 @@ mod tests {
         idle.watch.is_cut().await;
         let idle_for = start.elapsed().as_secs();
         assert!((75..79).contains(&idle_for), "{idle_for}");
-        assert!(!busy.watch.cut.load(Ordering::SeqCst));
+        assert_eq!(silent.watch.why_cut(), Some(TurnedAway::Slow));
+        assert_eq!(idle.watch.why_cut(), Some(TurnedAway::Idle));
+        assert_eq!(busy.watch.why_cut(), None);
     }
 
     #[tokio::test(start_paused = true)]
@@ -357,7 +374,8 @@ mod tests {
         let lingered = start.elapsed();
         assert!(lingered >= Duration::from_secs(3), "{lingered:?}");
         assert!(lingered < Duration::from_secs(5), "{lingered:?}");
-        assert!(!busy.watch.cut.load(Ordering::SeqCst));
+        assert_eq!(idle.watch.why_cut(), Some(TurnedAway::End));
+        assert_eq!(busy.watch.why_cut(), None);
         drop((idle, busy));
         registry.none_open().await;
     }

@@ -19,7 +19,7 @@ use crate::support::until;
 fn config() -> Value {
     let ci = |actions: &[&str]| json!([{"subjects": ["user:ci"], "actions": actions}]);
     json!({
-        "auth": {"users": {"ci": {"password": PASSWORD}, "eve": {"password": "another-secret"}}},
+        "auth": {"users": {"ci": {"password": PASSWORD}, "eve": {"password": "another-secret"}}, "attempts": 100},
         "audit": {"file": "audit.log"},
         "upstreams": {"hub": {"type": "oci", "url": "http://127.0.0.1:9/", "allow_private": true}},
         "tenants": {

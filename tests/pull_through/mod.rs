@@ -2,6 +2,8 @@
 
 /// Blobs: one transfer, ranges, cuts, wrong bytes, clients that leave.
 mod blobs;
+/// What an upstream is asked: within its budget, by its own word, so many at a time.
+mod budget;
 /// What one upstream brought, and who else may have it.
 mod isolation;
 /// Lists of tags and referrers.
@@ -52,6 +54,7 @@ struct Upstream {
     timeout: Duration,
     proxy: Option<Url>,
     offline: bool,
+    budget: config::Budget,
     oci: config::Oci,
 }
 
@@ -96,6 +99,7 @@ impl World {
             allow_private: true,
             timeout: upstream.timeout,
             proxy: upstream.proxy,
+            budget: upstream.budget,
             ..config::Client::default()
         };
         let settings = Settings::of(&upstream.oci, &client);
@@ -165,6 +169,7 @@ fn upstream_at(url: &str) -> Upstream {
         proxy: None,
         timeout: Duration::from_secs(20),
         offline: false,
+        budget: config::Budget::default(),
         oci: config::Oci {
             url: Url::parse(url).expect("a URL"),
             prefix: None,

@@ -1,12 +1,13 @@
 //! A handler with one path per behaviour.
 
 use std::sync::Mutex;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use chartgate::error::Error;
 use chartgate::http::{Body, ByteStream, Request, RequestBody, Response, StatusCode, header};
-use chartgate::server::{Handler, Outcome};
+use chartgate::server::{Handler, Outcome, TurnedAway};
 use futures_util::stream;
 use tokio::sync::Semaphore;
 
@@ -20,6 +21,8 @@ pub(super) struct Desk {
     pub(super) outcomes: Mutex<Vec<(String, Outcome)>>,
     /// One permit per outcome.
     pub(super) finished: Semaphore,
+    turned_away: Mutex<Vec<TurnedAway>>,
+    refusals: Semaphore,
 }
 
 impl Desk {
@@ -29,7 +32,18 @@ impl Desk {
             waiting: Semaphore::new(0),
             outcomes: Mutex::default(),
             finished: Semaphore::new(0),
+            turned_away: Mutex::default(),
+            refusals: Semaphore::new(0),
         }
+    }
+
+    /// Waits until the server has turned somebody away and says why.
+    pub(super) async fn refusal(&self) -> TurnedAway {
+        let told = tokio::time::timeout(Duration::from_secs(20), self.refusals.acquire()).await;
+        told.expect("somebody was turned away")
+            .expect("open")
+            .forget();
+        self.turned_away.lock().expect("lock").remove(0)
     }
 
     /// Waits until a request has ended and says how.
@@ -105,6 +119,11 @@ impl Handler for Desk {
         let entry = (request.path.clone(), *outcome);
         self.outcomes.lock().expect("lock").push(entry);
         self.finished.add_permits(1);
+    }
+
+    fn turned_away(&self, why: TurnedAway) {
+        self.turned_away.lock().expect("lock").push(why);
+        self.refusals.add_permits(1);
     }
 }
 

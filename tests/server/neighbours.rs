@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use chartgate::config::{self, ForwardedHeader, Network, Redirect, TrustedProxies};
+use chartgate::config::{self, ForwardedHeader, ListenAddress, Network, Redirect, TrustedProxies};
 use chartgate::server::{ServerOptions, Surface};
 use tokio::io::{AsyncWriteExt as _, copy_bidirectional};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
 
 use super::raw::Raw;
 use super::tls::{Files, trusting};
@@ -54,6 +54,35 @@ async fn what_trusted_proxies_say_of_their_clients_counts() {
     config.forwarded_header = ForwardedHeader::Standard;
     let seen = client_of(&serve(&config).await).await;
     assert_eq!(seen, "203.0.113.9:0 https other.example");
+}
+
+#[tokio::test]
+async fn whoever_connects_to_a_unix_socket_is_a_proxy_if_that_is_said() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("gateway.sock");
+    for (believed, expected) in [
+        (true, "192.0.2.1:0 https gw.example"),
+        (false, "nowhere http gw"),
+    ] {
+        let mut config = config();
+        config.http = vec![ListenAddress::Unix(path.clone())];
+        config.trusted_proxies.unix = believed;
+        // A share is an address's; here nobody has one.
+        config.max_connections_per_address = Some(1);
+        let world = serve(&config).await;
+        let mut held = Vec::new();
+        for _ in 0..2 {
+            let stream = UnixStream::connect(&path).await.expect("connect");
+            let mut client = Raw::over(stream);
+            let request = format!("GET /client HTTP/1.1\r\nHost: gw\r\n{FIELDS}\r\n");
+            client.send(request).await;
+            assert_eq!(client.reply().await.text(), expected);
+            held.push(client);
+        }
+        world.control.drain();
+        drop(held);
+        world.done.await.expect("no panic").expect("a good end");
+    }
 }
 
 /// Listeners with and without TLS whose connections begin with a header.

@@ -28,7 +28,7 @@ pub(super) fn install_provider() {
 /// A folder with the files of one TLS listener.
 pub(super) struct Files {
     folder: TempDir,
-    client_ca: bool,
+    pub(super) client_ca: bool,
     required: bool,
 }
 
@@ -41,11 +41,11 @@ impl Files {
         }
     }
 
-    fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         self.folder.path()
     }
 
-    fn write(&self, name: &str, text: &str) {
+    pub(super) fn write(&self, name: &str, text: &str) {
         std::fs::write(self.path().join(name), text).expect("a file");
     }
 
@@ -62,6 +62,17 @@ impl Files {
         self.write(&format!("{file}.key"), &key.serialize_pem());
         self.write(&format!("{file}.crt"), &pem);
         pem
+    }
+
+    /// The first pair as it is now, for [`Files::restore`].
+    pub(super) fn pair_texts(&self) -> [String; 2] {
+        ["tls.crt", "tls.key"]
+            .map(|name| std::fs::read_to_string(self.path().join(name)).expect("a file"))
+    }
+
+    pub(super) fn restore(&self, [certificate, key]: [String; 2]) {
+        self.write("tls.crt", &certificate);
+        self.write("tls.key", &key);
     }
 
     fn pair(&self, name: &str) -> CertificateFiles {
@@ -85,7 +96,7 @@ impl Files {
         }
     }
 
-    async fn serve(&self) -> World {
+    pub(super) async fn serve(&self) -> World {
         World::with(&self.config(), ServerOptions::default()).await
     }
 }
@@ -100,7 +111,11 @@ pub(super) fn trusting(pem: &str) -> ClientBuilder {
         .timeout(Duration::from_secs(20))
 }
 
-async fn get(world: &World, client: &Client, path: &str) -> reqwest::Result<(Version, String)> {
+pub(super) async fn get(
+    world: &World,
+    client: &Client,
+    path: &str,
+) -> reqwest::Result<(Version, String)> {
     let port = world.address(Surface::Https).port();
     let reply = client
         .get(format!("https://localhost:{port}{path}"))
@@ -277,10 +292,10 @@ async fn a_broken_pair_keeps_its_own_certificate_only() {
 }
 
 /// An authority and what it signs for clients.
-struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub(super) struct Authority(pub(super) CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params
@@ -291,19 +306,28 @@ impl Authority {
     }
 
     /// Certificate and key of a client of this name.
-    fn issue(&self, name: &str) -> Identity {
+    pub(super) fn issue(&self, name: &str) -> Identity {
         let (certificate, key) = self.sign(name);
         let both = format!("{}{}", certificate.pem(), key.serialize_pem());
         Identity::from_pem(both.as_bytes()).expect("an identity")
     }
 
     fn sign(&self, name: &str) -> (rcgen::Certificate, KeyPair) {
+        self.sign_with(name, |_| {})
+    }
+
+    pub(super) fn sign_with(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> (rcgen::Certificate, KeyPair) {
         let mut params = CertificateParams::default();
         params.distinguished_name = rcgen::DistinguishedName::new();
         params
             .distinguished_name
             .push(DnType::OrganizationName, "Example");
         params.distinguished_name.push(DnType::CommonName, name);
+        change(&mut params);
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.0).expect("a certificate");
         (certificate, key)

@@ -2,5 +2,5 @@
 
 pub(crate) mod bucket;
 pub(crate) mod hosted;
-mod redis_server;
+pub(crate) mod redis_server;
 mod tier;

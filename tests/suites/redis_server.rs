@@ -2,8 +2,9 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+
+use crate::support::tools;
 
 /// A running server; killed when dropped.
 pub(crate) struct RedisServer {
@@ -21,7 +22,7 @@ impl RedisServer {
 
     /// Starts a server on a known port.
     pub(crate) fn start_on(port: u16, arguments: &[&str]) -> Option<Self> {
-        let program = program()?;
+        let program = tools::find("redis-server")?;
         let dir = tempfile::tempdir().expect("a temporary folder");
         // A file, because sentinels insist on one.
         let file = dir.path().join("redis.conf");
@@ -103,26 +104,6 @@ impl Drop for RedisServer {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// `redis-server` from `target/tools` or the path. Where it is missing tests do not run, unless `CHARTGATE_TOOLS=1` says
-/// that they must.
-fn program() -> Option<PathBuf> {
-    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools");
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::iter::once(tools)
-        .chain(std::env::split_paths(&path))
-        .map(|folder| folder.join("redis-server"))
-        .find(|file| file.is_file());
-    if found.is_none() {
-        let required = std::env::var("CHARTGATE_TOOLS").is_ok_and(|value| value == "1");
-        assert!(
-            !required,
-            "redis-server is neither in target/tools nor in PATH"
-        );
-        println!("not run: there is no redis-server");
-    }
-    found
 }
 
 /// A port that nobody listens on.

@@ -9,8 +9,9 @@ use super::tags;
 use crate::auth::{About as Subject, Identity, Sight};
 use crate::config::Action;
 use crate::error::Result;
-use crate::gateway::{Gateway, Place, Tenant};
+use crate::gateway::{Ask, Gateway, Place, Tenant};
 use crate::http::{Request, Response, StatusCode, header};
+use crate::limit::Demand;
 use crate::oci::error::About;
 use crate::oci::{RepoName, link, tags::render_catalog};
 
@@ -53,15 +54,15 @@ async fn at(
     identity: &Identity,
     request: &Request,
 ) -> Result<Vec<String>, Failure> {
-    let address = request.peer.map(|peer| peer.ip());
-    let tenant = gateway
-        .admit_registry(
-            &place.tenant,
-            identity,
-            Action::Pull,
-            Subject::Tenant,
-            address,
-        )
+    let ask = Ask {
+        identity,
+        address: request.peer.map(|peer| peer.ip()),
+        action: Action::Pull,
+        about: Subject::Tenant,
+        demand: Demand::Request,
+    };
+    let (tenant, _) = gateway
+        .admit_registry(&place.tenant, &ask)
         .await
         .about(About::Repository)?;
     let sight = tenant.sight(identity, Action::Pull);

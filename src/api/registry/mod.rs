@@ -32,10 +32,11 @@ use crate::audit::Object;
 use crate::auth::{Grants, Identity, TokenProblem};
 use crate::config::Action;
 use crate::error::{Error, ErrorKind};
-use crate::gateway::{Gateway, HostedRegistryPart, Located, Selected, Tenant, TenantRegistry};
+use crate::gateway::{Ask, Gateway, HostedRegistryPart, Located, Selected, Tenant, TenantRegistry};
 use crate::http::{
     Account, Body, HeaderName, HeaderValue, Request, RequestBody, Response, StatusCode, header,
 };
+use crate::limit::Demand;
 use crate::oci::error::{About, marked};
 use crate::repository::registry::RegistryRepository;
 
@@ -122,6 +123,11 @@ async fn give_token(gateway: &Gateway, request: &Request, body: &mut dyn Request
     };
     let now = gateway.shared().clock.now();
     let deed = Deed::login(gateway, request);
+    if let Err(refused) = gateway.greet(request.peer.map(|peer| peer.ip())) {
+        let response = token::refuse(&refused);
+        deed.answered(response.status, Some(&refused), false, || None);
+        return response;
+    }
     let response = token::answer(gateway.authenticator(), request, body, now, &permits).await;
     deed.answered(response.status, None, false, || None);
     response
@@ -136,7 +142,9 @@ async fn steps(
     account: &mut Account,
     deed: &mut Deed<'_>,
 ) -> Result<Response, Failure> {
-    // 1. Who asks.
+    // 1. Who asks, unless his address has asked too often.
+    let address = request.peer.map(|peer| peer.ip());
+    gateway.greet(address).about(About::Repository)?;
     let authenticated = gateway.authenticator().authenticate_registry(request).await;
     let (identity, grants) = authenticated.map_err(Failure::unknown_caller)?;
     account.identity = identity.log_name();
@@ -161,24 +169,29 @@ async fn steps(
         )
         .map_err(|error| gateway.unlocated(error, &identity))
         .about(About::Repository)?;
-    // 4. The gate: permission and rate, and what a token was made for.
-    let action = action(&route.call);
-    let address = request.peer.map(|peer| peer.ip());
+    // 4. The gate: permission and limits, and what a token was made for.
+    let (action, demand) = (action(&route.call), demand(&route.call));
     let about = || Some(object(located.name.as_str(), &route.call));
     if deed.changes() {
         deed.about(about);
     }
-    let admitted =
-        gateway.admit_registry(&located.tenant, &identity, action, located.about(), address);
-    let admitted = admitted.await.and_then(|tenant| {
+    let ask = Ask {
+        identity: &identity,
+        address,
+        action,
+        about: located.about(),
+        demand,
+    };
+    let admitted = gateway.admit_registry(&located.tenant, &ask);
+    let admitted = admitted.await.and_then(|admitted| {
         grants.authorize(spelling.name(), action)?;
-        Ok(tenant)
+        Ok(admitted)
     });
     let refused = |_: &Error| {
         deed.refused_at(&located.tenant);
         deed.about(about);
     };
-    let tenant = admitted.inspect_err(refused).about(About::Repository)?;
+    let (tenant, meter) = admitted.inspect_err(refused).about(About::Repository)?;
     deed.admitted(tenant.label());
     account.tenant = Some(tenant.label().clone());
     // 5. The answer.
@@ -190,7 +203,8 @@ async fn steps(
         tenant: &tenant,
         located: &located,
     };
-    let response = visit.answer(body).await?;
+    let response = visit.answer(&mut meter.incoming(body)).await?;
+    let response = meter.outgoing(&request.method, response);
     Ok(match (located.by, spelling.ns()) {
         (Selected::Namespace, Some(ns)) => response.with_header(NAMESPACE, ns),
         _ => response,
@@ -349,6 +363,26 @@ fn action(call: &Call) -> Action {
         | Call::UploadStatus(_)
         | Call::CancelUpload(_) => Action::Push,
         Call::DeleteManifest(_) | Call::DeleteBlob(_) => Action::Delete,
+    }
+}
+
+/// What a call is to the limits. A blob that is mounted is one, too: nobody knows before. Manifests go with their blobs.
+fn demand(call: &Call) -> Demand {
+    match call {
+        Call::StartUpload => Demand::Upload,
+        Call::AppendUpload(_)
+        | Call::FinishUpload(_)
+        | Call::UploadStatus(_)
+        | Call::CancelUpload(_)
+        | Call::PushManifest(_) => Demand::Piece,
+        Call::Ping
+        | Call::Catalog
+        | Call::Tags
+        | Call::Referrers(_)
+        | Call::ReadManifest(_)
+        | Call::ReadBlob(_)
+        | Call::DeleteManifest(_)
+        | Call::DeleteBlob(_) => Demand::Request,
     }
 }
 

@@ -3,11 +3,13 @@
 //! What cannot be mounted, for whatever reason, is uploaded. So nothing can be learned here about repositories that the caller may
 //! not read: they answer like those that are not there (spec: oci.md §7.5).
 
+use crate::gateway::Ask;
 use std::sync::Arc;
 
 use super::Visit;
 use crate::config::Action;
 use crate::error::Result;
+use crate::limit::Demand;
 use crate::oci::Digest;
 use crate::store::registry::{HostedRegistry, Mounted, Received};
 
@@ -44,17 +46,14 @@ async fn mount_from(
         // Copies of upstreams lie elsewhere, and may go.
         return Ok(false);
     }
-    let address = request.peer.map(|peer| peer.ip());
-    let tenant = visit
-        .gateway
-        .admit_registry(
-            &source.tenant,
-            visit.identity,
-            Action::Pull,
-            source.about(),
-            address,
-        )
-        .await?;
+    let ask = Ask {
+        identity: visit.identity,
+        address: request.peer.map(|peer| peer.ip()),
+        action: Action::Pull,
+        about: source.about(),
+        demand: Demand::Request,
+    };
+    let (tenant, _) = visit.gateway.admit_registry(&source.tenant, &ask).await?;
     if tenant.path() == visit.tenant.path() {
         let from = Mounted::From(&source.name);
         return store.mount(&visit.located.name, digest, from).await;

@@ -169,7 +169,11 @@ fn out_of_order(visit: &Visit<'_>, id: UploadId, error: Error) -> Result<Respons
 
 /// To whom an upload belongs: kinds of callers may have the same names.
 fn subject(identity: &Identity) -> String {
-    let name = identity.name().map_or("", AsRef::as_ref);
+    let name = match identity {
+        // Several may have one name.
+        Identity::ApiToken(token) => token.id().as_str(),
+        other => other.name().map_or("", AsRef::as_ref),
+    };
     format!("{}:{name}", identity.kind())
 }
 

@@ -14,7 +14,7 @@ const SKEW: i64 = 30;
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Claims {
     iss: String,
-    /// The name of the holder; empty for nobody.
+    /// The name of the holder, or the id of an API token; empty for nobody.
     pub(super) sub: String,
     aud: String,
     iat: i64,
@@ -35,6 +35,9 @@ pub(super) enum Kind {
     Anonymous,
     User,
     Certificate,
+    /// `sub` is the id of an API token, because several may have one name.
+    #[serde(rename = "api_token")]
+    ApiToken,
 }
 
 /// One of `access`, in the form of the distribution project's token specification.

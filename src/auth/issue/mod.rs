@@ -18,6 +18,8 @@ use jiff::Timestamp;
 use self::claims::{Claims, Kind};
 use self::key::{PublicKey, SigningKey};
 use super::Identity;
+use super::fault::NoGuess;
+use super::logins::MayTry;
 use super::remembered::Remembered;
 use super::watched::Watched;
 use crate::base64;
@@ -57,8 +59,17 @@ pub(super) struct Issuer {
 #[derive(Debug)]
 pub(super) struct Session {
     claims: Claims,
-    identity: Identity,
+    holder: Holder,
     key: String,
+}
+
+/// Whom a token was given to.
+#[derive(Debug)]
+pub(super) enum Holder {
+    /// Somebody.
+    Known(Identity),
+    /// Whoever has the API token of this id. Only who knows all API tokens can say what it allows, and whether it still counts.
+    ApiToken(String),
 }
 
 impl Issuer {
@@ -95,6 +106,7 @@ impl Issuer {
             Identity::Anonymous => (Kind::Anonymous, ""),
             Identity::User { name } => (Kind::User, &**name),
             Identity::Certificate { subject } => (Kind::Certificate, &**subject),
+            Identity::ApiToken(token) => (Kind::ApiToken, token.id().as_str()),
             Identity::Token(_) => {
                 return Err(Error::new(
                     ErrorKind::Unsupported,
@@ -130,8 +142,14 @@ impl Issuer {
     }
 
     /// The session whose token this is. `None`: no key of ours is named in it, so it may be somebody else's token. Errors: it is
-    /// one of ours and does not count at `audience` now. The first look computes, later ones are one look-up. Cancel-safe.
-    pub(super) async fn verify(&self, text: &str, audience: &str) -> Option<Result<Arc<Session>>> {
+    /// one of ours and does not count at `audience` now. The first look computes, if whoever sent it `may_try`; later ones are one
+    /// look-up. Cancel-safe.
+    pub(super) async fn verify(
+        &self,
+        text: &str,
+        audience: &str,
+        may_try: &MayTry<'_>,
+    ) -> Option<Result<Arc<Session>>> {
         if text.len() > MAX_TOKEN {
             return None;
         }
@@ -139,23 +157,22 @@ impl Issuer {
         let session = match self.remembered.recall(id) {
             // A key that was taken away must not go on opening doors.
             Some(session) if self.knows(&session.key).await => session,
-            Some(_) => return Some(Err(refused("its key does not count any more"))),
-            None => match self.read(text).await? {
+            Some(_) => return Some(Err(ended("its key does not count any more"))),
+            None => match self.read(text, may_try).await? {
                 Ok(session) => {
                     let session = Arc::new(session);
                     let now = self.clock.now();
                     let counts = |session: &Arc<Session>| session.claims.check_time(now).is_ok();
-                    if counts(&session) {
-                        self.remembered
-                            .remember(id, text.len(), session.clone(), counts);
-                    }
+                    // One whose time is over, too: clients go on sending it.
+                    self.remembered
+                        .remember(id, text.len(), session.clone(), counts);
                     session
                 }
-                Err(why) => return Some(Err(refused(why))),
+                Err(error) => return Some(Err(error)),
             },
         };
         let checked = session.claims.check(audience, self.clock.now());
-        Some(checked.map(|()| session).map_err(refused))
+        Some(checked.map(|()| session).map_err(ended))
     }
 
     /// Whether `session` was made while the credentials behind it had this fingerprint. Where the key that signed it is only known
@@ -191,16 +208,20 @@ impl Issuer {
     }
 
     /// What `text` says where one of the keys signed it; `None` where it names none of them.
-    async fn read(&self, text: &str) -> Option<Result<Session, &'static str>> {
+    async fn read(&self, text: &str, may_try: &MayTry<'_>) -> Option<Result<Session>> {
         let id = key::id_of(text)?;
+        let read = |key: &PublicKey| {
+            may_try()?;
+            Session::read(key, text).map_err(refused)
+        };
         let current = self.current.current().await;
         if current.public().id() == id {
-            return Some(Session::read(current.public(), text));
+            return Some(read(current.public()));
         }
         for key in &self.previous {
             let key = key.current().await;
             if key.id() == id {
-                return Some(Session::read(&key, text));
+                return Some(read(&key));
             }
         }
         None
@@ -219,25 +240,26 @@ impl std::fmt::Debug for Issuer {
 impl Session {
     fn read(key: &PublicKey, text: &str) -> Result<Self, &'static str> {
         let claims: Claims = key.verify(text)?;
-        let identity = match claims.kind {
-            Kind::Anonymous => Identity::Anonymous,
-            Kind::User => Identity::User {
+        let holder = match claims.kind {
+            Kind::Anonymous => Holder::Known(Identity::Anonymous),
+            Kind::User => Holder::Known(Identity::User {
                 name: claims.sub.as_str().into(),
-            },
-            Kind::Certificate => Identity::Certificate {
+            }),
+            Kind::Certificate => Holder::Known(Identity::Certificate {
                 subject: claims.sub.as_str().into(),
-            },
+            }),
+            Kind::ApiToken => Holder::ApiToken(claims.sub.clone()),
         };
         Ok(Self {
             claims,
-            identity,
+            holder,
             key: key.id().to_owned(),
         })
     }
 
     /// Whom the token was given to.
-    pub(super) fn identity(&self) -> &Identity {
-        &self.identity
+    pub(super) fn holder(&self) -> &Holder {
+        &self.holder
     }
 
     /// Whether it was asked for `action` on the repository that the client calls `name`.
@@ -258,7 +280,12 @@ fn generation(secret: &Digest, name: &str, fingerprint: Digest) -> String {
     base64::encode_url(&outer.as_bytes()[..12])
 }
 
-pub(super) fn refused(reason: &str) -> Error {
+/// A token of ours that does not count any more.
+pub(super) fn ended(reason: &str) -> Error {
+    refused(reason).with_source(NoGuess::Genuine)
+}
+
+fn refused(reason: &str) -> Error {
     Error::new(
         ErrorKind::Unauthenticated,
         format!("the token is refused: {reason}; get a new one"),

@@ -26,6 +26,8 @@ use self::key::{Head, Key};
 pub(super) use self::query::ACCESS_ENTRY_TYPE;
 use self::query::{Claims, Query};
 use self::times::Validity;
+use super::fault::NoGuess;
+use super::logins::MayTry;
 use super::policy::Actions;
 use super::remembered::Remembered;
 use super::watched::Watched;
@@ -84,11 +86,15 @@ enum Keys {
     Url(Jwks),
 }
 
-/// Why a token does not count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why a token does not count; what says more comes later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Refusal {
     /// What is wrong with it.
     Token(&'static str),
+    /// None of the keys that are known is the one that it names.
+    UnknownKey,
+    /// It is signed by an issuer, and does not count here.
+    Genuine(&'static str),
     /// It may be a good one: nobody knows, because the server of its keys is away.
     NoKeys,
 }
@@ -131,9 +137,9 @@ impl Tokens {
     /// The token whose text this is, if one of the keys signed it and its time is now; else [`ErrorKind::Unauthenticated`], or
     /// [`ErrorKind::UpstreamUnavailable`] where its keys cannot be had just now.
     ///
-    /// The first verification computes (an RSA signature costs well below a millisecond); later ones are one look-up.
-    /// Cancel-safe.
-    pub(super) async fn verify(&self, text: &str) -> Result<Arc<Token>> {
+    /// The first verification computes (an RSA signature costs well below a millisecond), if whoever sent it `may_try`; later ones
+    /// are one look-up. Cancel-safe.
+    pub(super) async fn verify(&self, text: &str, may_try: &MayTry<'_>) -> Result<Arc<Token>> {
         if text.len() > MAX_TOKEN {
             return Err(refused("it is too long"));
         }
@@ -144,6 +150,7 @@ impl Tokens {
         {
             return self.timely(kept.token);
         }
+        may_try()?;
         let Some(head) = Head::read(text) else {
             return Err(refused("it is not signed, or not with a public key"));
         };
@@ -152,14 +159,11 @@ impl Tokens {
             let (key, token) = match issuer.verify(id, &head, text).await {
                 Ok(verified) => verified,
                 Err(why) => {
-                    // The one thing that says more than "not mine".
-                    if refusal != Refusal::NoKeys {
-                        refusal = why;
-                    }
+                    refusal = refusal.max(why);
                     continue;
                 }
             };
-            let token = self.timely(Arc::new(token))?;
+            let token = Arc::new(token);
             let kept = Kept {
                 issuer: position,
                 key,
@@ -167,11 +171,14 @@ impl Tokens {
             };
             let now = self.clock.now();
             let counts = |kept: &Kept| kept.token.validity.check(now).is_ok();
+            // One whose time is over, too: clients go on sending it.
             self.remembered.remember(id, text.len(), kept, counts);
-            return Ok(token);
+            return self.timely(token);
         }
         Err(match refusal {
             Refusal::Token(reason) => refused(reason),
+            Refusal::UnknownKey => refused("its key is not known").with_source(NoGuess::UnknownKey),
+            Refusal::Genuine(reason) => refused(reason).with_source(NoGuess::Genuine),
             Refusal::NoKeys => Error::unavailable(
                 "the token cannot be verified: the keys of its issuer cannot be fetched just now; try again in a few seconds",
             ),
@@ -182,7 +189,7 @@ impl Tokens {
     fn timely(&self, token: Arc<Token>) -> Result<Arc<Token>> {
         match token.validity.check(self.clock.now()) {
             Ok(()) => Ok(token),
-            Err(why) => Err(refused(why)),
+            Err(why) => Err(refused(why).with_source(NoGuess::Genuine)),
         }
     }
 }
@@ -249,11 +256,11 @@ impl Issuer {
             Keys::File(key) => vec![key.current().await],
             Keys::Url(jwks) => jwks.fitting(head).await?,
         };
-        let mut refusal = "its key is not known";
+        let mut refusal = "its signature is wrong";
         for key in keys {
             match key.verify(text) {
                 Ok(claims) => {
-                    let token = self.judge(id, claims).map_err(Refusal::Token)?;
+                    let token = self.judge(id, claims).map_err(Refusal::Genuine)?;
                     return Ok((key, token));
                 }
                 Err(why) => refusal = why,

@@ -50,7 +50,7 @@ impl World {
     }
 
     async fn accepts(&self, token: &str) -> bool {
-        match self.tokens.verify(token).await {
+        match self.tokens.verify(token, &|| Ok(())).await {
             Ok(_) => true,
             Err(error) => {
                 assert_eq!(error.kind(), ErrorKind::Unauthenticated);
@@ -252,8 +252,16 @@ async fn a_token_costs_one_verification_until_it_expires() {
     claims["exp"] = json!(NOW + 100);
     claims["sub"] = json!("ci");
     let token = signed(Algorithm::RS256, &rsa(), &claims);
-    let first = world.tokens.verify(&token).await.expect("valid");
-    let second = world.tokens.verify(&token).await.expect("valid");
+    let first = world
+        .tokens
+        .verify(&token, &|| Ok(()))
+        .await
+        .expect("valid");
+    let second = world
+        .tokens
+        .verify(&token, &|| Ok(()))
+        .await
+        .expect("valid");
     assert!(Arc::ptr_eq(&first, &second));
     assert_eq!(first.subject().map(AsRef::as_ref), Some("ci"));
     assert!(first.grants("org1").contain(Action::Pull));
@@ -269,7 +277,10 @@ async fn a_token_costs_one_verification_until_it_expires() {
             .accepts(&signed(Algorithm::RS256, &rsa(), &claims))
             .await
     );
-    assert_eq!(world.remembered(), 1, "what is refused is not remembered");
+    assert_eq!(world.remembered(), 2, "also one that comes after its end");
+    let forged = format!("{}A", &token[..token.len() - 1]);
+    assert!(!world.accepts(&forged).await);
+    assert_eq!(world.remembered(), 2, "what is forged is not remembered");
 }
 
 #[tokio::test]
@@ -402,12 +413,12 @@ async fn every_configured_key_counts() {
     let key = EncodingKey::from_ed_pem(pair.serialize_pem().as_bytes()).expect("a key");
     for _ in 0..2 {
         let first = tokens
-            .verify(&signed(Algorithm::RS256, &rsa(), &access()))
+            .verify(&signed(Algorithm::RS256, &rsa(), &access()), &|| Ok(()))
             .await
             .expect("valid");
         assert!(!first.grants("x").contain(Action::Push));
         let second = tokens
-            .verify(&signed(Algorithm::EdDSA, &key, &access()))
+            .verify(&signed(Algorithm::EdDSA, &key, &access()), &|| Ok(()))
             .await
             .expect("valid");
         assert!(second.grants("x").contain(Action::Push));

@@ -4,7 +4,7 @@
 //! reconnect that another one makes.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use redis::{Cmd, ErrorKind, ServerErrorKind, Value};
@@ -33,7 +33,7 @@ pub struct Script {
 /// Why there is no answer.
 #[derive(Debug)]
 pub enum Failure {
-    /// Another request is making the connection; waiting for it would cost more than going on without.
+    /// There is no connection yet; waiting for it would cost more than going on without.
     Connecting,
     /// What went wrong, for the log.
     Other(String),
@@ -73,19 +73,17 @@ impl RedisConnection {
 
     /// Runs `script` on `keys`, which must lie in one slot of a cluster, and returns the whole numbers that it answers.
     ///
-    /// Never waits for a connection: where there is none, one is begun in the background and this is a failure. Nothing is
-    /// waited for longer than `timeout`; a connection that was too slow once is kept, because others may have more time.
-    /// Cancel-safe: a script that was sent runs to its end. Must run inside the runtime.
+    /// Never makes a connection: that is a failure, after which somebody may call [`RedisConnection::open`]. Nothing is waited for
+    /// longer than `timeout`; a connection that was too slow once is kept, because others may have more time. Cancel-safe: a
+    /// script that was sent runs to its end.
     pub async fn run(
-        self: &Arc<Self>,
+        &self,
         script: &Script,
         keys: &[String],
         arguments: &[i64],
         timeout: Duration,
     ) -> Result<Vec<i64>, Failure> {
         let Some(connection) = self.lock().clone() else {
-            let this = Arc::clone(self);
-            tokio::spawn(async move { this.connect().await.err() });
             return Err(Failure::Connecting);
         };
         let whole = async {
@@ -103,6 +101,19 @@ impl RedisConnection {
         let answer = answer.unwrap_or_else(|_| Err(Refusal::Other(silence(timeout))));
         let numbers = redis::from_redis_value(answer.map_err(Refusal::into_failure)?);
         numbers.map_err(|error| Failure::Other(error.to_string()))
+    }
+
+    /// Whether there is a connection, as far as is known.
+    pub fn is_open(&self) -> bool {
+        self.lock().is_some()
+    }
+
+    /// Makes a connection where there is none, for at most half a second.
+    pub async fn open(&self) -> Result<(), Failure> {
+        match self.is_open() {
+            true => Ok(()),
+            false => self.connect().await.map(|_| ()),
+        }
     }
 
     /// Lets the next use make a new connection, in place of one that answers nobody.

@@ -2,14 +2,15 @@
 
 use std::any::Any;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use pingora::listeners::TlsAccept;
 use pingora::protocols::tls::TlsRef;
 use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::UnixTime;
+use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 
@@ -19,11 +20,61 @@ use crate::error::Result;
 /// What is known of a client that showed a certificate, kept beside its connection.
 #[derive(Clone, Debug)]
 pub(in crate::server) enum ClientCertificate {
-    /// Verified, and whose it is; `None` where its subject is empty.
-    Verified(Option<Arc<str>>),
+    /// Verified.
+    Verified(Arc<Shown>),
     /// It counted when the session began that the client resumes, and does not any more.
     Refused,
 }
+
+/// A certificate that counted when its connection began.
+#[derive(Debug)]
+pub(in crate::server) struct Shown {
+    subject: Option<Arc<str>>,
+    /// The client's own first, as it sent them.
+    chain: Vec<CertificateDer<'static>>,
+    checked: Mutex<(Arc<dyn ClientCertVerifier>, Instant)>,
+}
+
+impl Shown {
+    /// Verifies what a client showed. `None`: it does not count.
+    fn verified(
+        chain: &[CertificateDer<'_>],
+        verifier: &Arc<dyn ClientCertVerifier>,
+    ) -> Option<Self> {
+        let (leaf, intermediates) = chain.split_first()?;
+        let now = UnixTime::now();
+        verifier.verify_client_cert(leaf, intermediates, now).ok()?;
+        Some(Self {
+            subject: subject::of_certificate(leaf).map(Into::into),
+            chain: chain.iter().map(|one| one.clone().into_owned()).collect(),
+            checked: Mutex::new((Arc::clone(verifier), Instant::now())),
+        })
+    }
+
+    /// Whose it is; `None` where its subject is empty.
+    pub(in crate::server) fn subject(&self) -> Option<Arc<str>> {
+        self.subject.clone()
+    }
+
+    /// Whether it counts now, by this verifier.
+    pub(super) fn counts(&self, verifier: &Arc<dyn ClientCertVerifier>) -> bool {
+        let mut checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
+        if Arc::ptr_eq(&checked.0, verifier) && checked.1.elapsed() < BELIEVED {
+            return true;
+        }
+        let Some((leaf, intermediates)) = self.chain.split_first() else {
+            return false;
+        };
+        let verified = verifier.verify_client_cert(leaf, intermediates, UnixTime::now());
+        if verified.is_ok() {
+            *checked = (Arc::clone(verifier), Instant::now());
+        }
+        verified.is_ok()
+    }
+}
+
+/// How long the dates of a certificate are not looked at again.
+const BELIEVED: Duration = Duration::from_mins(1);
 
 /// Verifies certificates by the authorities in the file at `path`. Blocks.
 pub(super) fn verifier(
@@ -60,11 +111,10 @@ impl TlsAccept for ReadSubject {
         tls: &TlsRef,
     ) -> Option<Arc<dyn Any + Send + Sync>> {
         let verifier = self.0.as_ref()?;
-        let (leaf, intermediates) = tls.peer_cert_chain_der()?.split_first()?;
-        let verified = verifier.verify_client_cert(leaf, intermediates, UnixTime::now());
-        Some(Arc::new(match verified {
-            Ok(_) => ClientCertificate::Verified(subject::of_certificate(leaf).map(Into::into)),
-            Err(_) => ClientCertificate::Refused,
+        let chain = tls.peer_cert_chain_der()?;
+        Some(Arc::new(match Shown::verified(chain, verifier) {
+            Some(shown) => ClientCertificate::Verified(Arc::new(shown)),
+            None => ClientCertificate::Refused,
         }))
     }
 }

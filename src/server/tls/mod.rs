@@ -19,8 +19,8 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::sign::CertifiedKey;
 
 use self::certificates::ByName;
-pub(super) use self::clients::ClientCertificate;
 use self::clients::ReadSubject;
+pub(super) use self::clients::{ClientCertificate, Shown};
 use crate::config::Https;
 use crate::error::{Error, Result};
 
@@ -112,6 +112,14 @@ impl Identity {
             }
             Err(err) => self.tell(&err),
         }
+    }
+
+    /// Whether a certificate that was verified when its connection began counts now: by the authorities of the moment, and by its
+    /// own dates. Costs a look; once a minute and after each change a verification.
+    pub(super) fn counts(&self, client: &Shown) -> bool {
+        let material = self.current.load();
+        let verifier = material.clients.as_ref();
+        verifier.is_some_and(|verifier| client.counts(verifier))
     }
 
     fn tell(&self, err: &Error) {

@@ -26,6 +26,7 @@ mod certificates;
 mod door;
 mod fault;
 mod http2;
+pub(crate) mod jwks;
 mod package;
 mod proxy;
 mod registry;
@@ -54,7 +55,7 @@ pub(crate) use self::s3::{FakeBucket, FakeS3, On};
 pub(crate) use self::service::{Asked, FakeService, Said};
 pub(crate) use self::site::Recorded;
 use self::site::{Answer, Site};
-use self::wire::Service;
+use self::wire::{Rush, Service};
 
 /// What a fake upstream shall be; [`FakeHelm::run`] starts it.
 #[derive(Debug, Default)]
@@ -147,6 +148,7 @@ impl FakeHelm {
             door: Door::open(Shared {
                 site: Mutex::new(self.site),
                 acceptor,
+                rush: Rush::default(),
             }),
         }
     }
@@ -156,6 +158,7 @@ impl FakeHelm {
 struct Shared {
     site: Mutex<Site>,
     acceptor: Option<pingora::tls::TlsAcceptor>,
+    rush: Rush,
 }
 
 impl Shared {
@@ -184,6 +187,10 @@ impl Service for Shared {
 
     fn chunked(&self) -> bool {
         self.site().chunked
+    }
+
+    fn rush(&self) -> Option<&Rush> {
+        Some(&self.rush)
     }
 }
 
@@ -303,6 +310,11 @@ impl FakeUpstream {
     /// How many requests came.
     pub(crate) fn total(&self) -> usize {
         self.site().log.len()
+    }
+
+    /// The most requests that were under way at the same time.
+    pub(crate) fn most_at_once(&self) -> usize {
+        self.door.service().rush.most()
     }
 
     /// Every request, oldest first.

@@ -1,6 +1,7 @@
 //! HTTP/1.1 by hand, so that every fault is exact.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use pingora::tls::TlsAcceptor;
@@ -28,9 +29,42 @@ pub(super) trait Service: Send + Sync + 'static {
     /// Does what the request asks for.
     fn answer(&self, request: &Recorded, body: Bytes) -> Answer;
 
+    /// Counts requests that are answered at the same time, where somebody wants to know.
+    fn rush(&self) -> Option<&Rush> {
+        None
+    }
+
     /// Whether bodies are sent without their length.
     fn chunked(&self) -> bool {
         false
+    }
+}
+
+/// How many requests are answered at the same time: each from the end of its head to the last byte of its answer.
+#[derive(Debug, Default)]
+pub(super) struct Rush {
+    now: AtomicUsize,
+    most: AtomicUsize,
+}
+
+impl Rush {
+    fn begin(&self) -> Running<'_> {
+        let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(now, Ordering::SeqCst);
+        Running(self)
+    }
+
+    /// The most that there were.
+    pub(super) fn most(&self) -> usize {
+        self.most.load(Ordering::SeqCst)
+    }
+}
+
+struct Running<'a>(&'a Rush);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.now.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -61,6 +95,7 @@ async fn serve(
     let mut buffer = Vec::new();
     loop {
         let request = read_request(&mut stream, &mut buffer).await?;
+        let _running = service.rush().map(Rush::begin);
         let (fault, holds) = service.arrived(&request);
         let length = request
             .header("content-length")

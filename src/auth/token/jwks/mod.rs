@@ -10,7 +10,7 @@ mod set;
 mod tests;
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -36,6 +36,9 @@ const PAUSE: Duration = Duration::from_mins(1);
 /// How often a server is asked of which nothing is known yet.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 
+/// The longest token for a server of keys.
+const MAX_BEARER: u64 = 64 << 10;
+
 /// The keys at one URL. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Jwks {
@@ -45,6 +48,8 @@ pub(super) struct Jwks {
 struct Inner {
     url: url::Url,
     client: Client,
+    /// Holds the bearer token that the server wants.
+    token_file: Option<PathBuf>,
     /// For a whole fetch.
     timeout: Duration,
     max_stale: Duration,
@@ -115,6 +120,7 @@ impl Jwks {
             inner: Arc::new(Inner {
                 url: config.url.clone(),
                 client,
+                token_file: config.token_file.clone(),
                 timeout: config.client.timeout,
                 max_stale: config.max_stale,
                 believed: ArcSwap::from_pointee(believed.unwrap_or_default()),
@@ -141,7 +147,7 @@ impl Jwks {
         let fitting = self.known(head);
         match fitting.is_empty() {
             false => Ok(fitting),
-            true if self.believed().is_some() => Err(Refusal::Token("its key is not known")),
+            true if self.believed().is_some() => Err(Refusal::UnknownKey),
             true => Err(Refusal::NoKeys),
         }
     }
@@ -247,7 +253,11 @@ impl Inner {
         // Keys are where the operator says; nobody else is asked.
         exchange.max_redirects = 0;
         let accept = HeaderValue::from_static("application/jwk-set+json, application/json");
-        let exchange = exchange.with(header::ACCEPT, accept);
+        let mut exchange = exchange.with(header::ACCEPT, accept);
+        if let Some(file) = &self.token_file {
+            // Only here: no redirect is followed, and the origin is the one that the operator wrote.
+            exchange = exchange.with(header::AUTHORIZATION, bearer(file).await?);
+        }
         let response = self.client.exchange(&exchange).await;
         let response = response.map_err(|error| error.chain())?;
         if response.status != StatusCode::OK {
@@ -288,6 +298,31 @@ impl Inner {
     fn flight(&self) -> std::sync::MutexGuard<'_, Flight> {
         self.flight.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The value of `Authorization` with the token in `file`. Errors: there is none, for the log.
+async fn bearer(file: &Path) -> Result<HeaderValue, String> {
+    let wrong = |error: &dyn fmt::Display| {
+        format!(
+            "no token for it can be read from `{}`: {error}",
+            file.display()
+        )
+    };
+    let path = file.to_path_buf();
+    let read = tokio::task::spawn_blocking(move || kept::read_text(&path, MAX_BEARER)).await;
+    let text = match read {
+        Ok(Ok(text)) => text,
+        Ok(Err(error)) => return Err(wrong(&error)),
+        Err(error) => return Err(wrong(&error)),
+    };
+    let token = text.trim();
+    if token.is_empty() {
+        return Err(wrong(&"it is empty"));
+    }
+    let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
+        .map_err(|_| wrong(&"what is in it is no token"))?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 impl fmt::Debug for Jwks {

@@ -84,6 +84,7 @@ impl Server {
         let keys = JwtKeys::Url(Box::new(config::Jwks {
             url: self.url.clone(),
             client,
+            token_file: None,
             max_stale: Duration::from_hours(24),
         }));
         Jwt {
@@ -194,7 +195,11 @@ impl World {
 }
 
 async fn kind(tokens: &Tokens, token: &str) -> Option<ErrorKind> {
-    tokens.verify(token).await.err().map(|error| error.kind())
+    tokens
+        .verify(token, &|| Ok(()))
+        .await
+        .err()
+        .map(|error| error.kind())
 }
 
 /// Lets a fetch that nobody waits for come to its end.
@@ -222,7 +227,7 @@ async fn keys_are_fetched_once_for_all_who_need_them() {
     let tokens = world.open(&[server.jwt(Some("https://a"))]);
     assert_eq!(server.asked(), 0, "nobody has needed them");
     let text = key.token(&json!({}));
-    let all = futures_util::future::join_all((0..20).map(|_| tokens.verify(&text)));
+    let all = futures_util::future::join_all((0..20).map(|_| tokens.verify(&text, &|| Ok(()))));
     let release = async {
         until(|| server.asked() == 1).await;
         signal.notify_one();
@@ -435,7 +440,10 @@ async fn required_claims_names_and_groups_are_looked_up() {
     };
     let tokens = World::new().open(&[jwt]);
     let good = json!({"who": {"name": "x"}, "teams": ["dev"], "owner": "acme-eu"});
-    let token = tokens.verify(&key.token(&good)).await.expect("good");
+    let token = tokens
+        .verify(&key.token(&good), &|| Ok(()))
+        .await
+        .expect("good");
     assert_eq!(token.subject().map(AsRef::as_ref), Some("x"));
     assert!(token.is_in("dev") && !token.is_in("ops"));
     for wrong in [

@@ -26,7 +26,7 @@ use super::certificates::Authority;
 use super::fault::{Fault, Hold};
 use super::package::noise;
 use super::site::{Answer, Recorded};
-use super::wire::{self, Service};
+use super::wire::{self, Rush, Service};
 
 /// Which requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -313,6 +313,7 @@ impl FakeRegistry {
         let shared = Arc::new(Shared {
             site: Mutex::new(site),
             acceptor,
+            rush: Rush::default(),
         });
         for listener in [here, elsewhere] {
             runtime.spawn(wire::accept(listener, Arc::clone(&shared)));
@@ -358,6 +359,7 @@ fn add_image(site: &mut Site, repository: &str, tag: &str, size: usize) -> FakeI
 struct Shared {
     site: Mutex<Site>,
     acceptor: Option<TlsAcceptor>,
+    rush: Rush,
 }
 
 impl Shared {
@@ -390,6 +392,10 @@ impl Service for Shared {
 
     fn answer(&self, request: &Recorded, body: Bytes) -> Answer {
         self.site().answer(request, &body)
+    }
+
+    fn rush(&self) -> Option<&Rush> {
+        Some(&self.rush)
     }
 }
 
@@ -495,6 +501,11 @@ impl RunningRegistry {
             .iter()
             .filter(|asked| spot.covers(&asked.head, token_path));
         here.cloned().collect()
+    }
+
+    /// The most requests that were under way at the same time.
+    pub(crate) fn most_at_once(&self) -> usize {
+        self.shared.rush.most()
     }
 
     /// How many requests came at `spot`.
