@@ -70,6 +70,7 @@ class Tally:
         self.status = Counter()
         self.denied = 0
         self.malformed = 0
+        self.unanswered = 0
         self.deeds = set()
         self.unknown = set()
         self.broken = []
@@ -96,6 +97,7 @@ class Client(threading.Thread):
                 self.drop()
                 with self.world.tally.lock:
                     self.world.tally.status[f"{self.name} {type(error).__name__}"] += 1
+                    self.world.tally.unanswered += 1
             except Exception as error:  # noqa: BLE001: told at the end, which fails
                 self.world.tally.broken.append(f"{self.name}: {error!r}")
                 return
@@ -202,11 +204,14 @@ def images(client):
 
 def leave(client):
     """Goes away in the middle: of a head, of an upload, of an answer."""
-    length = 1 << 20
+    name = f"{client.name}-{client.world.next()}"
+    with client.world.tally.lock:
+        client.world.tally.unknown.add(name)
+    upload = f"POST /api/shop/charts HTTP/1.1\r\nHost: a\r\nContent-Length: {MIB}\r\nAuthorization: {CI}\r\nX-Request-Id: {name}\r\n\r\nxyz"
     for text in (
         b"GET /shop/index.yaml HTTP/1.1\r\nHost: a\r\nX-",
         b"GET /shop/index.yaml HTTP/1.1\r\nHost: a\r\n\r\n",
-        f"POST /api/shop/charts HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\nxyz".encode(),
+        upload.encode(),
     ):
         with socket.create_connection(("127.0.0.1", client.world.port)) as link:
             link.sendall(text)
@@ -321,8 +326,11 @@ def judge(arguments, folder, tally, samples, keys, open_files, answered, found, 
     strange = set(deeds) - tally.deeds - tally.unknown
     if strange:
         problems.append(f"{len(strange)} lines are about deeds that nobody did: {sorted(strange)[:5]}")
-    # Those who went away before they were answered may have been denied: `leave` sends one upload each time without credentials.
-    if counted < tally.denied:
+    twice = [name for name in tally.unknown if deeds[name] > 1]
+    if twice:
+        problems.append(f"{len(twice)} deeds without an answer have two lines: {twice[:5]}")
+    # Those that got no answer may have been denied.
+    if not tally.denied <= counted <= tally.denied + tally.unanswered:
         problems.append(f"{tally.denied} requests were denied, and {counted} are in the log")
     if refused != tally.malformed:
         problems.append(f"{tally.malformed} requests were malformed, and {refused} are in the log")
