@@ -57,7 +57,7 @@ fn clients_have_the_last_requests_and_then_what_is_held() {
     assert_eq!(stale["budget"]["connections"]["limit"], 2);
     let why = stale["last_error"].as_str().expect("why").to_owned();
     assert!(
-        why.contains("2 of the 8 requests of upstream `up`"),
+        why.contains("left of the 8 requests of upstream `up`"),
         "{why}"
     );
     let index = gateway.get("/t/index.yaml").expect(200);

@@ -143,9 +143,8 @@ impl Budget {
         if let Some((left, limit, wait)) = requests.told_left(&self.clock)
             && left <= limit.map_or(0, reserve)
         {
-            let of = limit.map_or_else(String::new, |limit| format!(" of {limit}"));
             let text = format!(
-                "upstream `{upstream}` says that {left}{of} requests are left, which are kept for clients"
+                "upstream `{upstream}` says that little is left of what it allows, which is kept for clients"
             );
             return Err(held_back(text, wait.max(LOOK_AGAIN)));
         }
@@ -153,7 +152,7 @@ impl Budget {
             let left = window.left(now);
             if left <= reserve(window.limit()) {
                 let text = format!(
-                    "{left} of the {} requests of upstream `{upstream}` (`upstreams.{upstream}.budget.requests`) are left, which are kept for clients",
+                    "a quarter or less is left of the {} requests of upstream `{upstream}` (`upstreams.{upstream}.budget.requests`), which is kept for clients",
                     window.limit()
                 );
                 return Err(held_back(text, window.next(now).max(LOOK_AGAIN)));

@@ -112,7 +112,7 @@ fn what_nobody_waits_for_yields_first() {
     assert!(
         error
             .message()
-            .contains("2 of the 8 requests of upstream `hub`"),
+            .contains("a quarter or less is left of the 8 requests of upstream `hub`"),
         "{error}"
     );
     assert!(!world.budget.is_low());

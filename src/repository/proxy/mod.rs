@@ -177,7 +177,10 @@ impl Proxy {
         };
         match spare {
             Ok(()) => drop(self.refresh(ShrinkRule::Guard).await),
-            Err(error) => self.finish(&Err(error)),
+            Err(error) => {
+                let _one_at_a_time = self.refreshing.lock().await;
+                self.finish(&Err(error));
+            }
         }
     }
 
