@@ -3,7 +3,6 @@
 //! pingora has parsed it and checked framing and duplicate hosts; here is what it leaves to the application: sizes, form of
 //! the target, `Host`, CONNECT, both framings at once, control characters.
 
-
 use http::{HeaderName, Version};
 use percent_encoding::{CONTROLS, percent_encode};
 use pingora::http::RequestHeader;
