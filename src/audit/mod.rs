@@ -160,6 +160,10 @@ impl Audit {
 
     /// The same for commands, which change more at a time than the queue holds and for whom nobody waits: waits for room, for five
     /// seconds at most. Blocking; not for requests.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "commands have a thread of their own, and the queue tells nobody of room"
+    )]
     pub fn record_patiently(&self, event: Event) {
         let Some(open) = &self.0 else { return };
         let end = Instant::now() + PATIENCE;

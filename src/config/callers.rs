@@ -237,7 +237,7 @@ mod tests {
     }
 
     /// `own`, the entry, or both; `?`: nobody can know.
-    fn said(meant: Result<Meant<'_>, String>) -> String {
+    fn said(meant: &Result<Meant<'_>, String>) -> String {
         match meant {
             Ok(meant) => format!(
                 "{}{}{}",
@@ -296,7 +296,11 @@ mod tests {
         ] {
             let callers = callers(entries, own, &["listed"]);
             let all = [callers.user(name), callers.group(name), callers.claim(name)];
-            assert_eq!(all.map(said), [user, group, claim], "{name} {entries:?}");
+            assert_eq!(
+                all.each_ref().map(said),
+                [user, group, claim],
+                "{name} {entries:?}"
+            );
         }
     }
 

@@ -55,6 +55,10 @@ struct Part {
 
 impl Views {
     /// None yet, after those of an index that this one replaces.
+    #[expect(
+        clippy::mutable_key_type,
+        reason = "patterns are compared and hashed by their texts"
+    )]
     pub(super) fn after(previous: &Self) -> Self {
         let held = previous.lock();
         let made = held.parts.iter().filter_map(|(sight, part)| {

@@ -20,7 +20,6 @@ pub fn proxy_header(bytes: &[u8]) -> Option<(Option<SocketAddr>, usize)> {
 
 /// Address, scheme (whether it is https) and host of the client that the `fields` name, in the order in which they came. `None`:
 /// no request has such fields.
-#[expect(clippy::type_complexity, reason = "three answers of one reader")]
 pub fn forwarded(
     fields: &[(&'static str, &[u8])],
     kind: ForwardedHeader,

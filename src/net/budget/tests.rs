@@ -222,7 +222,7 @@ fn a_changed_budget_knows_what_was_sent() {
     let (metrics, clock) = (world.metrics.clone(), world.clock.clone());
     let next = Budget::new("hub".into(), rules, Some(&world.budget), metrics, clock);
     assert_eq!(next.state().requests.expect("configured").remaining, 1);
-    let (metrics, clock) = (world.metrics.clone(), world.clock.clone());
+    let (metrics, clock) = (world.metrics.clone(), world.clock);
     let none = Budget::new(
         "hub".into(),
         config::Budget::default(),
