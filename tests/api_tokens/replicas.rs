@@ -65,7 +65,7 @@ fn a_bucket_that_is_away_keeps_out_only_those_nobody_knows() {
     });
     get(&gateway, "/v2/", &token).expect(200);
     let revoke = Call::new("DELETE", &format!("/tokens/{}", id(&removed)));
-    let failed = revoke.clone().send(gateway.admin);
+    let failed = revoke.send(gateway.admin);
     assert!(failed.status >= 500, "{} {}", failed.status, failed.text());
     bucket.heal();
     revoke.send(gateway.admin).expect(200);

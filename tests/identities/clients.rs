@@ -227,7 +227,7 @@ fn tokens_by_a_key_in_a_file() {
 fn jobs_of_github_and_gitlab_and_service_accounts() {
     let key = SigningKey::rsa("2026");
     let server = FakeJwks::run(&[&key]);
-    let gateway = Gateway::start(config(json!([issuer(&server.url())])));
+    let gateway = Gateway::start(config(&json!([issuer(&server.url())])));
     let tokens = [
         ("github", key.sign(&github(ISSUER, "acme/app"))),
         ("gitlab", key.sign(&gitlab(ISSUER, "acme/app"))),

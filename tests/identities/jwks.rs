@@ -54,7 +54,7 @@ const HOUR: Duration = Duration::from_hours(1);
 fn a_rotation_costs_no_request() {
     let (old, new) = (SigningKey::new("old"), SigningKey::new("new"));
     let server = FakeJwks::run(&[&old]);
-    let mut gateway = Gateway::start(config(json!([issuer(&server.url())])));
+    let mut gateway = Gateway::start(config(&json!([issuer(&server.url())])));
     gateway.send(&index(&token(&old))).expect(200);
     kept(&gateway);
     assert_eq!(server.asked(), 1);
@@ -93,7 +93,7 @@ fn a_rotation_costs_no_request() {
 fn kept_keys_open_a_gateway_without_the_server_until_they_are_too_old() {
     let key = SigningKey::new("one");
     let server = FakeJwks::run(&[&key]);
-    let mut gateway = Gateway::start(config(json!([issuer(&server.url())])));
+    let mut gateway = Gateway::start(config(&json!([issuer(&server.url())])));
     server.refuse();
     let reply = gateway.send(&index(&token(&key))).expect(502);
     assert!(
@@ -121,7 +121,7 @@ fn kept_keys_open_a_gateway_without_the_server_until_they_are_too_old() {
 fn unknown_keys_ask_the_server_once_and_stop_nobody() {
     let key = SigningKey::new("one");
     let server = FakeJwks::run(&[&key]);
-    let gateway = Gateway::start(config(json!([issuer(&server.url())])));
+    let gateway = Gateway::start(config(&json!([issuer(&server.url())])));
     gateway.send(&index(&token(&key))).expect(200);
     let asked = server.asked();
     let storm = std::thread::scope(|scope| {
@@ -158,7 +158,7 @@ fn unknown_keys_ask_the_server_once_and_stop_nobody() {
 fn a_slow_server_delays_nobody_whose_key_is_known() {
     let (old, new) = (SigningKey::new("old"), SigningKey::new("new"));
     let server = FakeJwks::run(&[&old]);
-    let mut gateway = Gateway::start(config(json!([issuer(&server.url())])));
+    let mut gateway = Gateway::start(config(&json!([issuer(&server.url())])));
     gateway.send(&index(&token(&old))).expect(200);
     kept(&gateway);
     server.publish(&[&old, &new]);
@@ -191,7 +191,7 @@ fn a_server_that_lies_takes_nothing_away_and_gives_nothing() {
     let (key, thief) = (SigningKey::new("one"), SigningKey::new("one"));
     let server = FakeJwks::run(&[&key]);
     let elsewhere = FakeJwks::run(&[&thief]);
-    let mut gateway = Gateway::start(config(json!([issuer(&server.url())])));
+    let mut gateway = Gateway::start(config(&json!([issuer(&server.url())])));
     gateway.send(&index(&token(&key))).expect(200);
     kept(&gateway);
     let set = |document: Value| Fault::Body(document.to_string().into_bytes());
@@ -229,7 +229,7 @@ fn confused_keys_open_nothing_on_any_surface() {
     let rsa = SigningKey::rsa("rsa");
     let server = FakeJwks::run(&[&rsa]);
     let trap = FakeJwks::run(&[&SigningKey::new("trap")]);
-    let mut config = config(json!([issuer(&server.url())]));
+    let mut config = config(&json!([issuer(&server.url())]));
     config["auth"]["attempts"] = json!(1_000);
     let gateway = Gateway::start(config);
     let claims = github(ISSUER, "acme/app");
@@ -370,7 +370,7 @@ fn a_kubernetes_api_server_is_asked_with_a_token_and_believed_by_its_own_authori
             "tls": {"ca_file": ca}, "auth": {"token_file": "sa"},
         })
     };
-    let gateway = Gateway::start_in(folder, config(json!([entry("ca.pem")])));
+    let gateway = Gateway::start_in(folder, config(&json!([entry("ca.pem")])));
     let account = key.sign(&crate::support::fake::jwks::kubernetes(
         ISSUER, "build", "builder",
     ));
@@ -390,7 +390,7 @@ fn a_kubernetes_api_server_is_asked_with_a_token_and_believed_by_its_own_authori
     let folder = tempfile::tempdir().expect("a folder");
     Authority::new().write(folder.path());
     std::fs::write(folder.path().join("sa"), "sa-token-2\n").expect("written");
-    let stranger = Gateway::start_in(folder, config(json!([entry("ca.pem")])));
+    let stranger = Gateway::start_in(folder, config(&json!([entry("ca.pem")])));
     stranger.send(&index(&account)).expect(502);
 }
 
@@ -398,7 +398,7 @@ fn a_kubernetes_api_server_is_asked_with_a_token_and_believed_by_its_own_authori
 fn expired_tokens_of_many_stop_nobody() {
     let key = SigningKey::new("one");
     let server = FakeJwks::run(&[&key]);
-    let mut config = config(json!([issuer(&server.url())]));
+    let mut config = config(&json!([issuer(&server.url())]));
     config["auth"]["attempts"] = json!(1);
     let gateway = Gateway::start(config);
     for number in 0..40 {

@@ -17,7 +17,7 @@ fn issuer(url: &str) -> Value {
 }
 
 /// A configuration with these issuers. `acme` is for jobs of `acme/*`, service accounts of `build` and projects of `acme`.
-fn config(issuers: Value) -> Value {
+fn config(issuers: &Value) -> Value {
     json!({
         "auth": {"jwt": issuers},
         "tenants": {"acme": {
