@@ -621,11 +621,11 @@ fn tokens_and_rules_stand_side_by_side_in_a_native_configuration() {
         folder,
         json!({
             "auth": {
-                "jwt": {"public_key_file": "tokens.pem", "audience": "charts"},
+                "jwt": {"name": "corp", "public_key_file": "tokens.pem", "audience": "charts"},
                 "users": {"admin": {"password": "secret"}},
             },
             "tenants": {"team/apps": {"hosted": {}, "access": {"rules": [
-                {"subjects": ["user:ci"], "actions": ["pull"]},
+                {"subjects": ["user:corp:ci"], "actions": ["pull"]},
                 {"subjects": ["user:admin"], "actions": ["pull", "push"]},
             ]}}},
         }),

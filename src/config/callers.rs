@@ -3,7 +3,7 @@
 //! A user of the file, the holder of a certificate and the holders of the tokens of each entry of `auth.jwt` may all be called
 //! `ci`. Whoever issues tokens chooses their names and claims, so one issuer's must never pass for another's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Auth, Config, Server, Subject};
 
@@ -14,6 +14,8 @@ pub struct Callers {
     entries: Vec<Entry>,
     /// There are users or certificates.
     has_own: bool,
+    /// The names of all users, where no file and no certificate has others.
+    known: Option<BTreeSet<String>>,
 }
 
 /// Whether any listener takes certificates of clients.
@@ -59,6 +61,8 @@ impl Callers {
             groups: auth.groups.clone(),
             entries: entries.collect(),
             has_own: auth.users_file.is_some() || !auth.users.is_empty() || certificates,
+            known: (auth.users_file.is_none() && !certificates)
+                .then(|| auth.users.keys().cloned().collect()),
         }
     }
 
@@ -159,7 +163,7 @@ impl Callers {
     pub(super) fn check(&self, subject: &Subject) -> Result<(), String> {
         match subject {
             Subject::AnyUser => Ok(()),
-            Subject::User(name) => self.user(name).map(drop),
+            Subject::User(name) => self.user(name).and_then(|meant| self.is_somebody(&meant)),
             Subject::Claim { name, .. } => self.claim(name).map(drop),
             Subject::Group(group) => {
                 self.group(group)?;
@@ -169,6 +173,22 @@ impl Callers {
                         .map_err(|why| format!("`auth.groups.{group}` has `{name}`: {why}"))
                 })
             }
+        }
+    }
+
+    /// Whether a user of ours who is meant can exist. A holder of a token may have been meant; without tokens it is a name that
+    /// nobody has yet. Errors: what to write.
+    fn is_somebody(&self, meant: &Meant<'_>) -> Result<(), String> {
+        let entries = self.candidates();
+        match &self.known {
+            Some(known) if meant.own && !entries.is_empty() && !known.contains(meant.text) => {
+                Err(format!(
+                    "no user of `auth.users` is called `{:.120}`; if a token's holder is meant, {}",
+                    meant.text,
+                    self.advice("user", meant.text, &entries)
+                ))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -199,16 +219,21 @@ impl Callers {
         }
     }
 
-    fn ambiguous(&self, kind: &str, text: &str, entries: &[usize]) -> String {
+    /// How to say that tokens of one of these entries are meant.
+    fn advice(&self, kind: &str, text: &str, entries: &[usize]) -> String {
         let name = |position: &usize| self.entries.get(*position)?.name.as_deref();
         let example = entries.iter().find_map(name);
-        let advice = match example {
+        match example {
             Some(example) => format!("write `{kind}:{example}:{text:.120}` for that one's"),
             None => format!(
                 "give the entry that is meant a name (`auth.jwt[{}].name: corp`) and write `{kind}:corp:{text:.120}`",
                 entries.first().copied().unwrap_or_default()
             ),
-        };
+        }
+    }
+
+    fn ambiguous(&self, kind: &str, text: &str, entries: &[usize]) -> String {
+        let advice = self.advice(kind, text, entries);
         format!(
             "`{kind}:{text:.120}` could be said by tokens of {} entries of `auth.jwt`, and one issuer's must not pass for another's; {advice}",
             entries.len()
@@ -233,6 +258,7 @@ mod tests {
                 .collect(),
             entries: entries.iter().map(entry).collect(),
             has_own,
+            known: None,
         }
     }
 
@@ -316,5 +342,20 @@ mod tests {
         let nameless = callers(&[(None, true, false), (None, true, false)], false, &[]);
         let told = nameless.user("ci").expect_err("nobody can know");
         assert!(told.contains("auth.jwt[0].name"), "{told}");
+    }
+
+    #[test]
+    fn a_name_that_no_user_has_may_have_meant_a_token() {
+        let mut callers = callers(&[(Some("corp"), true, false)], true, &[]);
+        let ci = Subject::User("ci".into());
+        assert_eq!(callers.check(&ci), Ok(()), "a file may have him");
+        callers.known = Some(BTreeSet::from(["admin".to_owned()]));
+        let why = callers.check(&ci).expect_err("nobody");
+        assert!(why.contains("write `user:corp:ci`"), "{why}");
+        for name in ["admin", "corp:ci"] {
+            assert_eq!(callers.check(&Subject::User(name.into())), Ok(()));
+        }
+        callers.entries.clear();
+        assert_eq!(callers.check(&ci), Ok(()), "there are no tokens");
     }
 }

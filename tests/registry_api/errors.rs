@@ -1,8 +1,11 @@
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::{assert_error, hosting, push_image, sha256};
 use crate::support::gateway::Gateway;
 use crate::support::http::Call;
+use crate::support::until;
 
 /// Whatever is wrong, it is said in the envelope, as JSON, by something that is a registry.
 #[test]
@@ -176,15 +179,20 @@ fn metrics_know_the_routes() {
     gateway.get("/v2/acme/app/manifests/v1").expect(200);
     gateway.get("/v2/acme/app/manifests/v2");
     gateway.get("/v2/nobody/app/manifests/v1");
-    let metrics = gateway.admin("/metrics").expect(200).text();
-    for line in [
+    // A request is counted after its answer was sent.
+    let lines = [
         r#"chartgate_requests_total{code="200",route="manifest",tenant="acme"} 1"#,
         r#"chartgate_requests_total{code="404",route="manifest",tenant="acme"} 1"#,
         r#"chartgate_requests_total{code="404",route="manifest",tenant="-"} 1"#,
         r#"chartgate_requests_total{code="201",route="manifest-push",tenant="acme"} 1"#,
         r#"chartgate_requests_total{code="201",route="blob-upload",tenant="acme"} 2"#,
         r#"chartgate_requests_total{code="202",route="blob-upload",tenant="acme"} 2"#,
-    ] {
-        assert!(metrics.contains(line), "no `{line}` in\n{metrics}");
-    }
+    ];
+    until("every request is counted", Duration::from_secs(10), || {
+        let metrics = gateway.admin("/metrics").expect(200).text();
+        lines
+            .iter()
+            .all(|line| metrics.contains(line))
+            .then_some(())
+    });
 }
