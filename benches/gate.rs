@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use chartgate::audit::Audit;
-use chartgate::auth::About;
+use chartgate::auth::{About, Lasts, Wish};
 use chartgate::base64;
 use chartgate::cache::Cache;
 use chartgate::clock::Clock;
@@ -30,6 +30,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 const CONFIG: &str = "
 auth:
   users_file: htpasswd
+  api_tokens: true
   groups: {dev: [alice, bob]}
   jwt:
     - {public_key_file: tokens.pem, audience: charts, subject_claim: sub}
@@ -91,6 +92,19 @@ async fn open(folder: &Path) -> Arc<Gateway> {
     gateway.expect("a gateway")
 }
 
+async fn api_token(gateway: &Gateway) -> String {
+    let tokens = gateway.authenticator().api_tokens().expect("configured");
+    let wish = Wish::new(
+        "bench",
+        &["acme".to_owned()],
+        &[Action::Pull],
+        &[],
+        Lasts::Usually,
+    );
+    let made = tokens.create(wish.expect("a wish")).await.expect("a token");
+    made.text.reveal().to_owned()
+}
+
 fn request(authorization: Option<&str>) -> Request {
     let mut headers = HeaderMap::new();
     if let Some(authorization) = authorization {
@@ -121,6 +135,7 @@ fn gate(c: &mut Criterion) {
     let token = token(folder.path());
     let runtime = Runtime::new().expect("a runtime");
     let gateway = runtime.block_on(open(folder.path()));
+    let own = runtime.block_on(api_token(&gateway));
     let mut group = c.benchmark_group("gate");
     for (name, tenant, authorization) in [
         ("anonymous", "open", None),
@@ -134,6 +149,7 @@ fn gate(c: &mut Criterion) {
             "acme",
             Some(basic("x", &token)),
         ),
+        ("API token", "acme", Some(format!("Bearer {own}"))),
         (
             "bcrypt user seen before",
             "acme",

@@ -140,7 +140,7 @@ impl Policy {
         if about != About::Tenant && pulls(About::Tenant) && !pulls(about) {
             return Err(Error::not_found(format!("{about} does not exist here")));
         }
-        let verb = verb(action);
+        let verb = action.verb();
         Err(match identity {
             Identity::Anonymous => Error::new(
                 ErrorKind::Unauthenticated,
@@ -334,15 +334,6 @@ fn bit(action: Action) -> u8 {
         Action::Push => 2,
         Action::Delete => 4,
         Action::Admin => 8,
-    }
-}
-
-fn verb(action: Action) -> &'static str {
-    match action {
-        Action::Pull => "pull",
-        Action::Push => "push",
-        Action::Delete => "delete",
-        Action::Admin => "administer",
     }
 }
 

@@ -36,7 +36,7 @@ pub(super) fn explain(arguments: &args::Explain) -> Result<(), Failure> {
     let what = arguments.chart.as_deref();
     if let Some(subjects) = &arguments.as_whom {
         let identity = Identity::imagined(subjects, &Callers::of(&config))?;
-        let action = action(what.unwrap_or("pull"))?;
+        let action = Action::parse(what.unwrap_or("pull")).map_err(Failure::Usage)?;
         let said = rights::explain(&config, &identity, &arguments.tenant, action)?;
         return print(&Body::Bytes(format!("{said}\n").into()));
     }
@@ -62,18 +62,6 @@ pub(super) fn explain(arguments: &args::Explain) -> Result<(), Failure> {
         }
     })?;
     print(&Body::Bytes(text.into()))
-}
-
-fn action(word: &str) -> Result<Action, Failure> {
-    match word {
-        "pull" => Ok(Action::Pull),
-        "push" => Ok(Action::Push),
-        "delete" => Ok(Action::Delete),
-        "admin" => Ok(Action::Admin),
-        other => Err(Failure::Usage(format!(
-            "`{other}` is nothing that can be done; write pull, push, delete or admin"
-        ))),
-    }
 }
 
 /// Writes to standard output. A reader that has gone is no failure.

@@ -41,6 +41,14 @@ impl Action {
             Self::Admin => "admin",
         }
     }
+
+    /// What somebody does, in sentences.
+    pub fn verb(self) -> &'static str {
+        match self {
+            Self::Admin => "administer",
+            other => other.as_str(),
+        }
+    }
 }
 
 impl fmt::Display for Action {

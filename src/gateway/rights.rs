@@ -27,7 +27,7 @@ pub fn explain(
     let policy = Policy::new(&tenant.access, &Callers::of(config))?;
     let decision = policy.decide(identity, path, action, about);
     let rules = &tenant.access.rules;
-    let verb = verb(action);
+    let verb = action.verb();
     let where_ = match about {
         About::Tenant => format!("{verb} in tenant `/{path}`"),
         name => format!("{verb} {name} in tenant `/{path}`"),
@@ -106,15 +106,6 @@ fn tenant<'c>(config: &'c Config, path: &str) -> Option<(String, &'c config::Ten
     let fitting = config.patterns.iter().filter(|(key, _)| key.fits(path));
     let (key, tenant) = fitting.min_by_key(|(key, _)| precedence(key))?;
     Some((key.to_string(), tenant))
-}
-
-fn verb(action: Action) -> &'static str {
-    match action {
-        Action::Pull => "pull",
-        Action::Push => "push",
-        Action::Delete => "delete",
-        Action::Admin => "administer",
-    }
 }
 
 #[cfg(test)]

@@ -65,11 +65,7 @@ async fn nobody_keeps_an_identity_by_never_leaving() {
 
 #[tokio::test]
 async fn what_runs_when_an_authority_is_withdrawn_ends_as_it_began() {
-    let mut files = Files::new();
-    let pem = files.renew();
-    let authority = Authority::new();
-    files.write("clients.crt", &authority.0.pem());
-    files.client_ca = true;
+    let (files, pem, authority) = Files::for_clients();
     let world = files.serve().await;
     let client = trusting(&pem).identity(authority.issue("ci"));
     let client = client.build().expect("a client");
@@ -112,11 +108,7 @@ fn asked(
 #[tokio::test]
 async fn a_resumed_session_does_not_outlive_its_certificate() {
     install_provider();
-    let mut files = Files::new();
-    let pem = files.renew();
-    let authority = Authority::new();
-    files.write("clients.crt", &authority.0.pem());
-    files.client_ca = true;
+    let (files, pem, authority) = Files::for_clients();
     let world = files.serve().await;
     let mut roots = RootCertStore::empty();
     let server = CertificateDer::from_pem_slice(pem.as_bytes()).expect("a certificate");

@@ -33,6 +33,16 @@ pub(super) struct Files {
 }
 
 impl Files {
+    /// Those of a listener that takes clients' certificates, the server's own certificate, and who issues the clients'.
+    pub(super) fn for_clients() -> (Self, String, Authority) {
+        let mut files = Self::new();
+        let pem = files.renew();
+        let authority = Authority::new();
+        files.write("clients.crt", &authority.0.pem());
+        files.client_ca = true;
+        (files, pem, authority)
+    }
+
     pub(super) fn new() -> Self {
         Self {
             folder: TempDir::new().expect("a folder"),
@@ -336,11 +346,7 @@ impl Authority {
 
 #[tokio::test]
 async fn client_certificates_are_optional_verified_and_told() {
-    let mut files = Files::new();
-    let pem = files.renew();
-    let authority = Authority::new();
-    files.write("clients.crt", &authority.0.pem());
-    files.client_ca = true;
+    let (files, pem, authority) = Files::for_clients();
     let world = files.serve().await;
 
     let nobody = trusting(&pem).build().expect("a client");
@@ -384,11 +390,7 @@ fn subject_of(
 #[tokio::test]
 async fn a_session_does_not_outlive_the_authority_that_it_began_under() {
     install_provider();
-    let mut files = Files::new();
-    let pem = files.renew();
-    let authority = Authority::new();
-    files.write("clients.crt", &authority.0.pem());
-    files.client_ca = true;
+    let (files, pem, authority) = Files::for_clients();
     let world = files.serve().await;
     let mut roots = RootCertStore::empty();
     let server = CertificateDer::from_pem_slice(pem.as_bytes()).expect("a certificate");
