@@ -1,5 +1,6 @@
 //! Reading `Authorization`: which credentials a request shows, in every form that clients send.
 
+use super::api_token::is_marked;
 use crate::base64;
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{HeaderMap, header};
@@ -27,7 +28,7 @@ pub(super) fn read(headers: &HeaderMap) -> Result<Option<Credentials>> {
     }
     let value = value.to_str().map_err(|_| malformed())?.trim();
     let Some((scheme, rest)) = value.split_once(' ') else {
-        return if is_token(value) {
+        return if is_token(value) || is_marked(value) {
             Ok(Some(Credentials::Token(value.to_owned())))
         } else {
             Err(malformed())

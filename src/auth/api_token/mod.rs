@@ -29,6 +29,7 @@ use self::place::Where;
 use self::scope::Place;
 use self::text::Shown;
 pub use self::text::TokenId;
+pub(super) use self::text::is_marked;
 pub use self::wish::{Lasts, Wish};
 use super::fault::NoGuess;
 use super::names::NamePatterns;

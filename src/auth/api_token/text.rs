@@ -75,11 +75,15 @@ pub(super) struct Shown {
     pub(super) digest: Digest,
 }
 
+/// Whether `text` begins as our tokens do: it then is one, whole or not.
+pub(in crate::auth) fn is_marked(text: &str) -> bool {
+    text.starts_with(PREFIX)
+}
+
 impl Shown {
     /// Reads `text`. `None`: it does not begin like a token of ours. Errors: it does, and is cut or mistyped.
     pub(super) fn read(text: &str) -> Option<Result<Self>> {
-        text.starts_with(PREFIX)
-            .then(|| Self::of(text).ok_or_else(mistyped))
+        is_marked(text).then(|| Self::of(text).ok_or_else(mistyped))
     }
 
     fn of(text: &str) -> Option<Self> {
