@@ -245,7 +245,7 @@ impl Visit<'_> {
     /// Whose chart an upload is, only the package says: the gate's question about its name, for whoever has read it.
     fn may_push(&self) -> NameCheck {
         let (tenant, identity) = (self.tenant.clone(), self.identity.clone());
-        Arc::new(move |name| {
+        Arc::new(move |name, _| {
             let path = tenant.path().as_str();
             let about = About::Name(name);
             tenant

@@ -18,8 +18,11 @@ impl Identity {
         if text == "anonymous" {
             return Ok(Self::Anonymous);
         }
-        let mut token = Imagined::default();
         let parts: Vec<&str> = text.split(',').collect();
+        if !callers.has_tokens() {
+            return one_of_ours(&parts, callers);
+        }
+        let mut token = Imagined::default();
         for part in &parts {
             let told = match part.split_once(':') {
                 Some(("user", name)) if !name.is_empty() => match callers.user(name) {
@@ -41,11 +44,7 @@ impl Identity {
             match told {
                 Some(Ok(())) => {}
                 Some(Err(why)) => return Err(Error::invalid(why)),
-                None => {
-                    return Err(Error::invalid(format!(
-                        "`{part:.200}` is nobody; write one `user:NAME`, `group:NAME`, `claim:NAME=VALUE`, several with commas between them, or `anonymous`"
-                    )));
-                }
+                None => return Err(nobody(part)),
             }
         }
         let entry = token.entry.or_else(|| callers.only_entry());
@@ -57,6 +56,36 @@ impl Identity {
         let token = Token::imagined(entry, token.subject, token.groups, token.claims)?;
         Ok(Self::Token(Arc::new(token)))
     }
+}
+
+/// A user, or a member of groups of `auth.groups`, where nobody can have a token.
+fn one_of_ours(parts: &[&str], callers: &Callers) -> Result<Identity> {
+    let (mut user, mut groups) = (None, Vec::new());
+    for part in parts {
+        match part.split_once(':') {
+            Some(("user", name)) if !name.is_empty() && user.is_none() => user = Some(name),
+            Some(("group", name)) if !name.is_empty() => groups.push(name),
+            _ => return Err(nobody(part)),
+        }
+    }
+    let listed = groups.iter().flat_map(|group| callers.members(group));
+    let mut anybody = user.into_iter().chain(listed.filter(|_| user.is_none()));
+    let is_in = |name: &str, group: &str| callers.members(group).any(|member| member == name);
+    let found = anybody.find(|name| groups.iter().all(|group| is_in(name, group)));
+    found
+        .map(|name| Identity::User { name: name.into() })
+        .ok_or_else(|| {
+            Error::invalid(format!(
+                "nobody is `{:.200}`: look at `auth.groups`",
+                parts.join(",")
+            ))
+        })
+}
+
+fn nobody(part: &str) -> Error {
+    Error::invalid(format!(
+        "`{part:.200}` is nobody; write one `user:NAME`, `group:NAME`, `claim:NAME=VALUE`, several with commas between them, or `anonymous`"
+    ))
 }
 
 /// A token in the making.
@@ -168,7 +197,32 @@ mod tests {
             let told = entry(wrong).expect_err(wrong);
             assert!(told.contains(words), "{told}");
         }
-        let none = callers("{}");
-        assert!(Identity::imagined("user:ci,group:dev", &none).is_err());
+    }
+
+    #[test]
+    fn without_tokens_groups_have_the_members_that_are_listed() {
+        let callers = callers("{groups: {dev: [alice, ci], ops: [ci]}}");
+        let name = |text| {
+            Identity::imagined(text, &callers).map(|identity| {
+                assert_eq!(identity.kind(), "user");
+                identity.to_string()
+            })
+        };
+        for (text, who) in [
+            ("user:bob", "bob"),
+            ("user:ci,group:dev", "ci"),
+            ("group:dev", "alice"),
+            ("group:dev,group:ops", "ci"),
+        ] {
+            assert_eq!(name(text).expect("somebody"), who, "{text}");
+        }
+        for wrong in [
+            "user:alice,group:ops",
+            "group:none",
+            "claim:a=b",
+            "user:a,user:b",
+        ] {
+            assert!(name(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -66,6 +66,11 @@ impl Callers {
         }
     }
 
+    /// Whether anybody can have a token of somebody else's.
+    pub fn has_tokens(&self) -> bool {
+        !self.entries.is_empty()
+    }
+
     /// The names that `auth.groups` lists under `group`.
     pub fn members(&self, group: &str) -> impl Iterator<Item = &str> {
         let listed = self.groups.get(group).into_iter().flatten();

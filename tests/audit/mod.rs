@@ -99,6 +99,10 @@ fn who_changes_something_has_a_line() {
         (&found["result"], &found["error"]),
         (&json!("failed"), &json!("conflict"))
     );
+    assert_eq!(
+        found["object"],
+        json!({"kind": "chart", "name": "web", "reference": "1.2.3"})
+    );
 
     let manifest = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
     let image = Call::new("PUT", "/v2/acme/o/app/manifests/v1")

@@ -3,6 +3,8 @@
 //! Bodies stream into a spool file; nothing large is in memory. An answer of 201 means that the package is durable and that
 //! the next read of the index on this replica shows it.
 
+use std::sync::{Arc, OnceLock};
+
 use tracing::info;
 
 use super::body::Bounded;
@@ -102,11 +104,11 @@ async fn put(
 ) -> Result<()> {
     // Known before the version is, which a package that is refused may not have.
     deed.digest(|| Some(upload.archive.digest().to_string()));
+    let (may, asked) = noting(may);
     let store = &hosted.store;
-    let entry = store
-        .put_if(upload, permission, limits(hosted), may)
-        .await?;
-    deed.about(|| Some(Object::chart(&entry.name, entry.version.as_str())));
+    let stored = store.put_if(upload, permission, limits(hosted), may).await;
+    deed.about(|| asked.get().cloned());
+    let entry = stored?;
     if !entry.version.is_strict() {
         info!(tenant.name = %tenant.path(), "`{}` was uploaded with a version that only helm's lenient reader takes: OCI clients and version ranges of Flux do not see it", entry.file_name());
     }
@@ -121,12 +123,25 @@ async fn put_provenance(
     deed: &mut Deed<'_>,
 ) -> Result<()> {
     deed.digest(|| Some(provenance.digest().to_string()));
-    let file = hosted
-        .store
+    let (may, asked) = noting(may);
+    let store = &hosted.store;
+    let stored = store
         .put_provenance_if(provenance, permission, limits(hosted), may)
-        .await?;
-    deed.about(|| Some(Object::file(file.as_str())));
-    Ok(())
+        .await;
+    deed.about(|| asked.get().cloned());
+    stored.map(drop)
+}
+
+/// The same question, and what it was asked about: only the package says what is uploaded, whatever becomes of it.
+fn noting(may: NameCheck) -> (NameCheck, Arc<OnceLock<Object>>) {
+    let asked = Arc::<OnceLock<Object>>::default();
+    let noted = asked.clone();
+    let check: NameCheck = Arc::new(move |name, version| {
+        // Asked once.
+        let _ = noted.set(Object::chart(name, version));
+        may(name, version)
+    });
+    (check, asked)
 }
 
 async fn saved(tenant: &Tenant) -> Result<Response> {

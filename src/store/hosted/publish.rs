@@ -33,8 +33,9 @@ pub struct Upload {
     pub provenance: Option<Spooled>,
 }
 
-/// Whether a chart of this name may be stored, asked before anything of it is. The error is what the upload is answered with.
-pub type NameCheck = Arc<dyn Fn(&str) -> Result<()> + Send + Sync>;
+/// Whether a chart of this name, with this version, may be stored, asked before anything of it is. The error is what the upload is
+/// answered with.
+pub type NameCheck = Arc<dyn Fn(&str, &str) -> Result<()> + Send + Sync>;
 
 /// Whether what exists may be replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +77,7 @@ impl Hosted {
         overwrite: OverwritePermission,
         limits: Limits,
     ) -> Result<Arc<Entry>> {
-        let any: NameCheck = Arc::new(|_| Ok(()));
+        let any: NameCheck = Arc::new(|_, _| Ok(()));
         self.put_if(upload, overwrite, limits, any).await
     }
 
@@ -110,7 +111,7 @@ impl Hosted {
         overwrite: OverwritePermission,
         limits: Limits,
     ) -> Result<FileName> {
-        let any: NameCheck = Arc::new(|_| Ok(()));
+        let any: NameCheck = Arc::new(|_, _| Ok(()));
         self.put_provenance_if(provenance, overwrite, limits, any)
             .await
     }
@@ -126,7 +127,7 @@ impl Hosted {
         let this = Arc::clone(self);
         let (name, ready) = blocking(move || {
             let (name, _) = check_provenance(&provenance)?;
-            may(&name.name)?;
+            may(&name.name, &name.version)?;
             let ready = this
                 .place
                 .prepare(provenance, &name.file_name, &this.clock)?;
@@ -157,7 +158,8 @@ impl Hosted {
         let digest = upload.archive.digest();
         let reader = upload.archive.reader()?;
         let chart = archive::read(reader, &archive::Limits::helm(), Strictness::Upload)?;
-        may(&chart.metadata.name)?;
+        let version = chart.metadata.version.to_string();
+        may(&chart.metadata.name, &version)?;
         let canonical = format!("{}-{}.tgz", chart.metadata.name, chart.metadata.version);
         FileName::parse(&canonical)
             .map_err(|_| Error::invalid(format!("{canonical:.300} is improperly formatted")))?;
