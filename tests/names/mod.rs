@@ -1,5 +1,7 @@
 //! Rules about names of charts and repositories, through the whole program.
 
+/// Helm and crane as a user who may see some names only.
+mod clients;
 /// Every route, for every kind of caller and name, against a table.
 mod table;
 /// What lists show, and that they cost nothing more.
