@@ -309,13 +309,16 @@ def judge(arguments, folder, tally, samples, keys, open_files, answered, found, 
     opened, left = open_files
     if left > opened + DESCRIPTORS:
         problems.append(f"{opened} descriptors were open before, {left} after")
-    deeds, counted, refused, seen_unknown = Counter(), 0, 0, set()
+    deeds, counted, summed, refused = Counter(), 0, 0, 0
     for line in lines_of(folder):
         times = line.get("repeated", 1)
         if line["result"] == "lost":
             problems.append(f"the log itself says that lines are missing: {line}")
         elif line["action"] == "request":
             refused += times
+        elif line["action"] == "others":
+            # Too many at a time to tell them apart: denied ones and malformed ones together.
+            summed += times
         elif line["result"] == "denied":
             counted += times
         else:
@@ -330,9 +333,10 @@ def judge(arguments, folder, tally, samples, keys, open_files, answered, found, 
     if twice:
         problems.append(f"{len(twice)} deeds without an answer have two lines: {twice[:5]}")
     # Those that got no answer may have been denied.
-    if not tally.denied <= counted <= tally.denied + tally.unanswered:
-        problems.append(f"{tally.denied} requests were denied, and {counted} are in the log")
-    if refused != tally.malformed:
+    wanted, found_in_log = tally.denied + tally.malformed, counted + summed + refused
+    if not wanted <= found_in_log <= wanted + tally.unanswered:
+        problems.append(f"{wanted} requests were denied or malformed, and {found_in_log} are in the log")
+    if refused > tally.malformed:
         problems.append(f"{tally.malformed} requests were malformed, and {refused} are in the log")
     # What a limiter tells apart, and what comes between two of its counts.
     if keys > 110_000:
@@ -340,7 +344,7 @@ def judge(arguments, folder, tally, samples, keys, open_files, answered, found, 
     rate = answered / max(1, samples[-1][0])
     print(f"seconds {samples[-1][0]:.0f} · answers {answered} ({rate:.0f}/s) · denied {tally.denied} · deeds {len(tally.deeds)}")
     print(f"memory MiB: settled {before / MIB:.1f} · end {after / MIB:.1f} · most {max(size for _, size in samples) / MIB:.1f} · slope {slope(settled):.1f}/h")
-    print(f"descriptors: {opened} before, {left} after · limiter keys: {keys or 'not told'} · lines of denials: {counted} of {tally.denied} · malformed: {refused}")
+    print(f"descriptors: {opened} before, {left} after · limiter keys: {keys or 'not told'} · denied or malformed in the log: {found_in_log} of {wanted}, {summed} of them in sums")
     lost = sum(value for name, value in found.items() if name.startswith("chartgate_audit_lines_total") and "lost" in name)
     if lost:
         problems.append(f"{lost:.0f} lines of the audit log were lost")
