@@ -40,7 +40,7 @@ pub struct Event {
     pub status: u16,
     /// What went wrong.
     pub error: Option<&'static str>,
-    /// How many more like it are not written one by one: see [`super::repeats`].
+    /// How many more like it are not written one by one: see `repeats.rs`.
     pub repeated: u64,
 }
 

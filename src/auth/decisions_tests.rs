@@ -1,10 +1,14 @@
 //! What a policy decides, against a table that is written the plainest way: words, and no code shared with the policy.
 
+use std::sync::Arc;
+
+use jiff::Timestamp;
 use proptest::prelude::*;
 use proptest::sample::{Index, subsequence};
 
-use super::{About, Identity, Policy};
+use super::{About, ApiToken, Identity, Lasts, Policy, Wish};
 use crate::config::{Access, Action, Auth, Callers, Jwt, JwtKeys, Rule, Subject};
+use crate::digest::Digest;
 use crate::error::ErrorKind;
 
 /// Somebody: as `--as` names him, whose tokens he has (`own` for users), his name, his groups, his claim.
@@ -257,6 +261,74 @@ proptest! {
                         let member = About::Member { upstream: "hub", name };
                         prop_assert!(policy.allows(&identity, path, action, member));
                     }
+                }
+            }
+        }
+    }
+}
+
+/// Where tokens of our own count, as they are written.
+const PLACES: &[&str] = &["/", "acme", "acme/*", "acme/**"];
+
+fn is_in(places: &[&str], path: &str) -> bool {
+    places.iter().any(|place| match *place {
+        "/" => path.is_empty(),
+        "acme" => path == "acme",
+        "acme/*" => path == "acme/app",
+        "acme/**" => path == "acme" || path.starts_with("acme/"),
+        other => panic!("{other}"),
+    })
+}
+
+fn api_token(places: &[&str], actions: &[Action], names: &[&str]) -> Identity {
+    let owned = |texts: &[&str]| -> Vec<String> { texts.iter().map(|&text| text.into()).collect() };
+    let wish = Wish::new("ci", &owned(places), actions, &owned(names), Lasts::Forever);
+    let id = "0123456789ab".parse().expect("an id");
+    let (digest, made) = (Digest::of(b"text"), Timestamp::UNIX_EPOCH);
+    let token = ApiToken::new(id, digest, wish.expect("a wish"), made, None);
+    Identity::ApiToken(Arc::new(token))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+    #[test]
+    fn a_token_of_ours_may_do_what_it_says_and_what_everybody_may(
+        anonymous in subsequence(ACTIONS.to_vec(), 0..2),
+        rules in proptest::collection::vec(rule(), 0..3),
+        places in subsequence(PLACES, 1..4),
+        actions in subsequence(ACTIONS.to_vec(), 1..4),
+        names in subsequence(PATTERNS, 0..3),
+    ) {
+        prop_assume!(names.is_empty() || !actions.contains(&Action::Admin));
+        let owned = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
+        let rules = rules.iter().map(|(subjects, actions, names)| Rule {
+            subjects: subjects.iter().map(|text| subject(text)).collect(),
+            actions: actions.clone(),
+            names: owned(names),
+        });
+        // Rules are about everybody else, though the token is called as a user is.
+        let access = Access { anonymous: anonymous.clone(), rules: rules.collect() };
+        let policy = Policy::new(&access, &callers()).expect("a policy");
+        let identity = api_token(&places, &actions, &names);
+        for path in ["", "acme", "acme/app", "acme/a/b", "other"] {
+            let allowed = |action: Action, about: About<'_>| {
+                let says = is_in(&places, path) && includes(&actions, action) && covers(&names, about);
+                includes(&anonymous, action) || says
+            };
+            for action in ACTIONS {
+                let sight = policy.sight(&identity, path, action);
+                for about in ABOUT.iter().copied() {
+                    let expected = if allowed(action, about) {
+                        None
+                    } else if allowed(Action::Pull, About::Tenant) && !allowed(Action::Pull, about) {
+                        Some(ErrorKind::NotFound)
+                    } else {
+                        Some(ErrorKind::Forbidden)
+                    };
+                    let refused = policy.authorize(&identity, path, action, about).err();
+                    let kind = refused.map(|error| error.kind());
+                    prop_assert_eq!(kind, expected, "{} {:?} {:?}", path, action, about);
+                    prop_assert_eq!(sight.includes(about), expected.is_none(), "{} {:?} {:?}", path, action, about);
                 }
             }
         }

@@ -80,6 +80,27 @@ pub struct NewToken {
 }
 
 impl ApiToken {
+    /// The one that `wish` describes, whose text has this digest.
+    pub(super) fn new(
+        id: TokenId,
+        digest: Digest,
+        wish: Wish,
+        created: Timestamp,
+        expires: Option<Timestamp>,
+    ) -> Self {
+        Self {
+            id,
+            name: wish.name.into(),
+            digest,
+            tenants: wish.tenants,
+            actions: wish.actions,
+            names: wish.names,
+            created,
+            expires,
+            used: AtomicI64::new(0),
+        }
+    }
+
     /// What tells it from every other one.
     pub fn id(&self) -> &TokenId {
         &self.id
@@ -279,17 +300,7 @@ impl ApiTokens {
             }
         };
         let text = text::generate(id)?;
-        let token = ApiToken {
-            id,
-            name: wish.name.into(),
-            digest: Digest::of(text.as_bytes()),
-            tenants: wish.tenants,
-            actions: wish.actions,
-            names: wish.names,
-            created: now,
-            expires,
-            used: AtomicI64::new(0),
-        };
+        let token = ApiToken::new(id, Digest::of(text.as_bytes()), wish, now, expires);
         let token = Ok(self.book.add(token).await?);
         Ok(NewToken {
             listed: self.listed(id, token),

@@ -8,7 +8,7 @@
 //! - The same wrong password again. It tells its sender nothing, so it has a pause of its own and costs the pair nothing.
 //! - A password that was right from this very address within the last hour. It is looked at through every pause, so that a robot
 //!   with an old password does not stop those with the new one. Somebody who guesses beside them could recognise the right one by
-//!   the answer; so no more than [`PROBES`] others are let past before it waits as well.
+//!   the answer; so no more than [`right::PROBES`] others are let past before it waits as well.
 //!
 //! Everything is counted before a password is looked at and taken back where it was right: guesses sent at the same time count
 //! like guesses one after the other.
