@@ -13,9 +13,10 @@ use tokio::sync::{Semaphore, watch};
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
 
-/// How many verifications may wait before clients are told to come back, and how many of one network.
-const PLACES: usize = 256;
-const SHARE: usize = 16;
+/// How many verifications may wait before clients are told to come back, and how many of one network: a company behind one
+/// address logs in anew after a restart, all at once.
+const PLACES: usize = 1_024;
+const SHARE: usize = 64;
 /// How many of one network stand in line with those of others.
 const TURNS: usize = 2;
 /// How long one waits for a thread. Clients give up after 30 s or later.
