@@ -39,7 +39,7 @@ pub enum Command {
     Check(Check),
     /// Print the merged index of a tenant
     Index(Index),
-    /// Tell where a chart version comes from, or who answers for an image
+    /// Tell where a chart version comes from, who answers for an image, or what somebody may do
     Explain(Explain),
     /// Print an htpasswd line for a user
     Passwd(Passwd),
@@ -146,7 +146,7 @@ pub struct Explain {
     #[arg(conflicts_with = "as_whom")]
     pub version: Option<String>,
     /// Says whether somebody may do something, and which rule decides: `user:NAME`, `group:NAME`, `claim:NAME=VALUE`, several
-    /// with commas between them, or `anonymous`
+    /// with commas between them; `token:ID` of an API token; or `anonymous`
     #[arg(long = "as", value_name = "SUBJECTS", id = "as_whom")]
     pub as_whom: Option<String>,
     /// The configuration file; without it the embedded quick start is used

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::failure::Failure;
 use super::images::Image;
-use super::{args, serve};
+use super::{args, serve, token};
 use crate::auth::Identity;
 use crate::config::{Action, Callers, Config};
 use crate::error::{Error, Result};
@@ -35,7 +35,10 @@ pub(super) fn explain(arguments: &args::Explain) -> Result<(), Failure> {
     let config = serve::read(arguments.config.as_deref())?;
     let what = arguments.chart.as_deref();
     if let Some(subjects) = &arguments.as_whom {
-        let identity = Identity::imagined(subjects, &Callers::of(&config))?;
+        let identity = match subjects.strip_prefix("token:") {
+            Some(id) => token::holder(&config, id)?,
+            None => Identity::imagined(subjects, &Callers::of(&config))?,
+        };
         let action = Action::parse(what.unwrap_or("pull")).map_err(Failure::Usage)?;
         let said = rights::explain(&config, &identity, &arguments.tenant, action)?;
         return print(&Body::Bytes(format!("{said}\n").into()));

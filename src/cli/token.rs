@@ -12,7 +12,7 @@ use super::noted::Noted;
 use super::serve;
 use super::table::{self, Cells};
 use crate::audit::{Object, Outcome, error_word};
-use crate::auth::{ApiTokens, Lasts, Listed, NewToken, TokenId, Wish};
+use crate::auth::{ApiTokens, Identity, Lasts, Listed, NewToken, State, TokenId, Wish};
 use crate::clock::Clock;
 use crate::config::{AuditPlace, Config};
 use crate::error::{Error, Result};
@@ -85,6 +85,27 @@ fn revoke(arguments: &TokenRevoke) -> Result<(), Failure> {
     noted.close()
 }
 
+/// The holder of the token with this id, for questions about what he may do. Errors: it counts nowhere.
+pub(super) fn holder(config: &Config, text: &str) -> Result<Identity, Failure> {
+    let id = id(text)?;
+    let all = Desk::of(config.clone())?.run(async |tokens| tokens.list().await)?;
+    let found = all.into_iter().find(|listed| listed.id == id);
+    match found {
+        Some(Listed {
+            state: State::Active,
+            token: Some(token),
+            ..
+        }) => Ok(Identity::ApiToken(token)),
+        Some(listed) => Err(Failure::Usage(format!(
+            "token `{id}` is {} and may do nothing",
+            listed.state.as_str()
+        ))),
+        None => Err(Failure::Usage(format!(
+            "there is no token `{id}`; `chartgate token list` shows all"
+        ))),
+    }
+}
+
 /// An id, or a token itself, which somebody has found where it should not be.
 fn id(text: &str) -> Result<TokenId> {
     let id = text.strip_prefix("cgt_").unwrap_or(text);
@@ -99,7 +120,10 @@ struct Desk {
 
 impl Desk {
     fn open(file: Option<&Path>) -> Result<Self, Failure> {
-        let config = serve::read(file)?;
+        Self::of(serve::read(file)?)
+    }
+
+    fn of(config: Config) -> Result<Self, Failure> {
         if config.auth.api_tokens.is_none() {
             return Err(Failure::Usage(
                 "the configuration has no API tokens; set `auth.api_tokens: true`".to_owned(),

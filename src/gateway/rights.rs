@@ -50,6 +50,9 @@ pub fn explain(
             )
         }
         Some(Granted::Token) => format!("`{identity}` may {where_}: the token says so"),
+        None if matches!(identity, Identity::ApiToken(_)) => format!(
+            "`{identity}` may not {where_}: neither `tenants.{key}.access.anonymous` nor the token allows it"
+        ),
         None => {
             let others = policy.rules_about_others(identity, action, about);
             let others = others.filter_map(|number| {

@@ -89,6 +89,42 @@ fn what_the_commands_do_counts_without_a_restart() {
 }
 
 #[test]
+fn what_a_token_may_do_is_explained() {
+    let gateway = Gateway::start(config());
+    let token = create(&gateway, "acme/a", "pull,push", &["--names=app-*"]);
+    let explain = |whom: &str, place: &str, action: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_chartgate"))
+            .args(["explain", "--as", whom, place, action])
+            .args(["--config", "gateway.yaml"])
+            .current_dir(gateway.folder())
+            .output()
+            .expect("running the program");
+        let told = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(told).expect("text"))
+    };
+    let whom = format!("token:{}", id(&token));
+    for (place, action, words) in [
+        (
+            "acme/a/app-x",
+            "push",
+            "`ci` may push `app-x` in tenant `/acme/a`: the token says so",
+        ),
+        ("acme/a/other", "pull", "`ci` may not pull `other`"),
+        ("acme/a/app-x", "delete", "`ci` may not delete `app-x`"),
+        ("acme/b", "pull", "`ci` may not pull in tenant `/acme/b`"),
+        ("pub", "pull", "everybody may"),
+    ] {
+        let (code, told) = explain(&whom, place, action);
+        assert!(told.contains(words), "{place} {action}: {told}");
+        assert_eq!(code, Some(0));
+    }
+    ok(&gateway, &["revoke", id(&token)]);
+    let (code, told) = explain(&whom, "acme/a", "pull");
+    assert_eq!(code, Some(64), "{told}");
+    assert!(told.contains("there is no token"), "{told}");
+}
+
+#[test]
 fn several_commands_at_once_all_count() {
     let gateway = Gateway::start(config());
     let start = |number: usize| {
