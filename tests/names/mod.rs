@@ -7,6 +7,8 @@ mod table;
 /// What lists show, and that they cost nothing more.
 mod views;
 
+use std::path::Path;
+
 use chartgate::base64;
 use chartgate::oci::{Algorithm, Digest};
 use serde_json::{Value, json};
@@ -19,9 +21,12 @@ const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 /// An upstream of charts, one of images, and a gateway in front of them with a tenant `acme`:
 /// `all` may do everything, `reader` pull everything, `pusher` only push `app-*`, `hubber` only pull what is named after `hub`;
-/// `team` and `twin` may pull `app-*` and change `app-web*`; `outsider` nothing.
+/// `team`, `twin` and `job`, who has somebody else's token, may pull `app-*` and change `app-web*`; `token`, which is one of ours,
+/// may pull `app-*`; `outsider` nothing.
 struct World {
     gateway: Gateway,
+    /// Those who show a token.
+    bearers: [(&'static str, String); 2],
     hub: RunningRegistry,
     _charts: FakeUpstream,
 }
@@ -47,26 +52,46 @@ fn world() -> World {
         {"subjects": "user:reader", "actions": "pull"},
         {"subjects": "user:pusher", "actions": "push", "names": "app-*"},
         {"subjects": "user:hubber", "actions": "pull", "names": "hub/**"},
-        {"subjects": ["user:team", "user:twin"], "actions": "pull", "names": ["app-*"]},
-        {"subjects": ["user:team", "user:twin"], "actions": ["push", "delete"], "names": ["app-web*"]},
+        {"subjects": TEAM, "actions": "pull", "names": ["app-*"]},
+        {"subjects": TEAM, "actions": ["push", "delete"], "names": ["app-web*"]},
     ]);
-    let gateway = Gateway::start(json!({
-        "auth": {"users": users},
-        "upstreams": {
-            "up": {"type": "helm", "url": charts.url(), "allow_private": true},
-            "hub": {"type": "oci", "url": hub.url(), "allow_private": true},
-        },
-        "tenants": {
-            "acme": {
-                "hosted": {"overwrite": "allow"},
-                "charts": ["up"],
-                "registries": ["hub"],
-                "access": {"rules": rules},
+    let folder = tempfile::tempdir().expect("a folder");
+    let job = job(folder.path());
+    let issuer = json!({
+        "name": "corp",
+        "public_key_file": "tokens.pem",
+        "audience": "charts",
+        "subject_claim": "sub",
+    });
+    let gateway = Gateway::start_in(
+        folder,
+        json!({
+            "auth": {"users": users, "jwt": issuer, "api_tokens": true},
+            "upstreams": {
+                "up": {"type": "helm", "url": charts.url(), "allow_private": true},
+                "hub": {"type": "oci", "url": hub.url(), "allow_private": true},
             },
-        },
-    }));
+            "tenants": {
+                "acme": {
+                    "hosted": {"overwrite": "allow"},
+                    "charts": ["up"],
+                    "registries": ["hub"],
+                    "access": {"rules": rules},
+                },
+            },
+        }),
+    );
+    let wish =
+        json!({"name": "token", "tenants": ["acme"], "actions": ["pull"], "names": ["app-*"]});
+    let made = Call::new("POST", "/tokens")
+        .header("Content-Type", "application/json")
+        .body(wish.to_string())
+        .send(gateway.admin)
+        .expect(201);
+    let token = made.json()["token"].as_str().expect("a token").to_owned();
     let world = World {
         gateway,
+        bearers: [("job", job), ("token", token)],
         hub,
         _charts: charts,
     };
@@ -75,6 +100,19 @@ fn world() -> World {
         world.push_image("all", name, "v1");
     }
     world
+}
+
+const TEAM: [&str; 3] = ["user:team", "user:twin", "user:corp:job"];
+
+/// A token of somebody else's for `job`, and the key that it is signed for.
+fn job(folder: &Path) -> String {
+    let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).expect("a key");
+    std::fs::write(folder.join("tokens.pem"), pair.public_key_pem()).expect("written");
+    let key = jsonwebtoken::EncodingKey::from_ed_pem(pair.serialize_pem().as_bytes());
+    let header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::EdDSA);
+    let end = jiff::Timestamp::now().as_second() + 3_600;
+    let claims = json!({"aud": "charts", "sub": "job", "exp": end});
+    jsonwebtoken::encode(&header, &claims, &key.expect("a key")).expect("signed")
 }
 
 /// What `all` has pushed.
@@ -108,8 +146,11 @@ impl World {
     /// Sends `call` as `user`; `anonymous` shows nothing.
     #[track_caller]
     fn as_(&self, user: &str, call: Call) -> Reply {
+        let bearer = self.bearers.iter().find(|(name, _)| *name == user);
         let call = if user == "anonymous" {
             call
+        } else if let Some((_, token)) = bearer {
+            call.header("Authorization", &format!("Bearer {token}"))
         } else {
             let text = base64::encode(format!("{user}:{}", password(user)).as_bytes());
             call.header("Authorization", &format!("Basic {text}"))

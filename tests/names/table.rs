@@ -26,14 +26,15 @@ fn class(reply: &Reply) -> Class {
     }
 }
 
-const USERS: [&str; 8] = [
+const USERS: [&str; 9] = [
     "anonymous",
     "all",
     "reader",
     "pusher",
     "hubber",
     "team",
-    "twin",
+    "job",
+    "token",
     "outsider",
 ];
 
@@ -45,8 +46,8 @@ fn may(user: &str, action: &str, name: &str) -> bool {
     match (user, action) {
         ("all", _) | ("reader", "pull") => true,
         ("pusher", "push") => name.starts_with("app-"),
-        ("team" | "twin", "pull") => name.starts_with("app-"),
-        ("team" | "twin", "push" | "delete") => name.starts_with("app-web"),
+        ("team" | "job" | "token", "pull") => name.starts_with("app-"),
+        ("team" | "job", "push" | "delete") => name.starts_with("app-web"),
         _ => false,
     }
 }
@@ -59,7 +60,7 @@ fn table(user: &str, action: &str, name: &str, found: Class) -> Class {
         // The tenant is not there for him.
         "outsider" => Absent,
         // He may see other things here: this one may be there or not.
-        "team" | "twin" | "hubber" if !may(user, "pull", name) => Absent,
+        "team" | "job" | "token" | "hubber" if !may(user, "pull", name) => Absent,
         _ => Refused,
     }
 }
@@ -174,7 +175,15 @@ fn forbidden_and_absent_look_alike() {
             "GET" | "HEAD" => Call::new(method, path),
             _ => Call::new(method, path).body(""),
         };
-        for user in ["anonymous", "outsider", "team", "hubber", "pusher"] {
+        for user in [
+            "anonymous",
+            "outsider",
+            "team",
+            "job",
+            "token",
+            "hubber",
+            "pusher",
+        ] {
             // It is named after the upstream, so he may see it.
             if user == "hubber" && secret.contains("/hub/") {
                 continue;
@@ -202,7 +211,7 @@ fn every_change_is_answered_as_the_table_says() {
             let reply = world.push_chart(user, name, &version);
             let expected = match user {
                 // He may push nothing at all: the package, which has the name, is not even read.
-                "hubber" => Refused,
+                "hubber" | "token" => Refused,
                 _ => table(user, "push", name, Done),
             };
             assert_eq!(class(&reply), expected, "{user} pushes the chart {name}");
