@@ -17,6 +17,7 @@ mod logins;
 mod names;
 mod plain;
 mod policy;
+mod private;
 mod queue;
 mod realm;
 mod registry;

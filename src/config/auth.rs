@@ -331,13 +331,7 @@ pub(super) fn users_for_rules(
     if auth.users_file.is_some() || !auth.users.is_empty() || tokens || certificates {
         return;
     }
-    let tenants = tenants
-        .iter()
-        .map(|(path, tenant)| (path.to_string(), tenant));
-    let patterns = patterns
-        .iter()
-        .map(|(pattern, tenant)| (pattern.to_string(), tenant));
-    for (key, tenant) in tenants.chain(patterns) {
+    for (key, tenant) in by_key(tenants, patterns) {
         let about_users = tenant.access.rules.iter().any(|rule| {
             rule.subjects
                 .iter()
@@ -353,6 +347,20 @@ pub(super) fn users_for_rules(
     }
 }
 
+/// Every tenant and pattern, under its key in the file.
+fn by_key<'t>(
+    tenants: &'t BTreeMap<TenantPath, Tenant>,
+    patterns: &'t BTreeMap<TenantPattern, Tenant>,
+) -> impl Iterator<Item = (String, &'t Tenant)> {
+    let tenants = tenants
+        .iter()
+        .map(|(path, tenant)| (path.to_string(), tenant));
+    let patterns = patterns
+        .iter()
+        .map(|(pattern, tenant)| (pattern.to_string(), tenant));
+    tenants.chain(patterns)
+}
+
 /// Names and claims in rules are somebody's.
 fn whom_rules_mean(
     context: &Context<'_>,
@@ -360,13 +368,7 @@ fn whom_rules_mean(
     tenants: &BTreeMap<TenantPath, Tenant>,
     patterns: &BTreeMap<TenantPattern, Tenant>,
 ) {
-    let tenants = tenants
-        .iter()
-        .map(|(path, tenant)| (path.to_string(), tenant));
-    let patterns = patterns
-        .iter()
-        .map(|(pattern, tenant)| (pattern.to_string(), tenant));
-    for (key, tenant) in tenants.chain(patterns) {
+    for (key, tenant) in by_key(tenants, patterns) {
         for (number, rule) in tenant.access.rules.iter().enumerate() {
             for mistake in rule
                 .subjects
@@ -386,13 +388,7 @@ fn claims_without_tokens(
     tenants: &BTreeMap<TenantPath, Tenant>,
     patterns: &BTreeMap<TenantPattern, Tenant>,
 ) {
-    let tenants = tenants
-        .iter()
-        .map(|(path, tenant)| (path.to_string(), tenant));
-    let patterns = patterns
-        .iter()
-        .map(|(pattern, tenant)| (pattern.to_string(), tenant));
-    for (key, tenant) in tenants.chain(patterns) {
+    for (key, tenant) in by_key(tenants, patterns) {
         let mut rules = tenant.access.rules.iter();
         let is_claim = |subject: &Subject| matches!(subject, Subject::Claim { .. });
         if rules.any(|rule| rule.subjects.iter().any(is_claim)) {

@@ -3,14 +3,15 @@
 //! Files are written under another name, synced and renamed, so that nobody ever reads half of one. Each token is a file of its own,
 //! so that two writers never stand in each other's way.
 
-use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
+use std::fs::{self, DirBuilder, File, Metadata};
 use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, chown, fchown};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, chown, fchown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 
+use crate::auth::private;
 use crate::object::{Object, Stamp};
 
 /// How a file is called while it is written.
@@ -99,10 +100,7 @@ impl Folder {
         if !self.path.try_exists()? {
             self.make()?;
         }
-        let mut random = [0; 8];
-        getrandom::fill(&mut random).map_err(io::Error::other)?;
-        let number = u64::from_ne_bytes(random);
-        let unfinished = self.path.join(format!("{UNFINISHED}{number:016x}"));
+        let unfinished = private::unfinished(&self.path, UNFINISHED)?;
         let written = self.write_to(&unfinished, name, bytes, at);
         if written.is_err() {
             // Nothing may be there.
@@ -120,11 +118,7 @@ impl Folder {
         bytes: &[u8],
         at: Timestamp,
     ) -> io::Result<Stamp> {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(unfinished)?;
+        let mut file = private::create(unfinished)?;
         file.write_all(bytes)?;
         self.give_away(&file);
         file.set_modified(at.into())?;

@@ -1,11 +1,11 @@
 //! The key that is made where none is configured, and kept in the data folder.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, ErrorKind, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::key;
+use crate::auth::private;
 use crate::error::{Error, Result};
 
 /// Its name in the data folder.
@@ -38,9 +38,7 @@ pub(super) fn ensure(data_dir: &Path) -> Result<PathBuf> {
 /// Whether it was this call that made it.
 fn make(folder: &Path, path: &Path) -> io::Result<bool> {
     std::fs::create_dir_all(folder)?;
-    let mut random = [0; 8];
-    getrandom::fill(&mut random).map_err(io::Error::other)?;
-    let scratch = folder.join(format!("{NAME}.{:016x}", u64::from_ne_bytes(random)));
+    let scratch = private::unfinished(folder, &format!("{NAME}."))?;
     let made = write(&scratch, &key::generate().map_err(io::Error::other)?)
         // Unlike a rename this leaves alone what another process has just put there.
         .and_then(|()| match std::fs::hard_link(&scratch, path) {
@@ -56,11 +54,7 @@ fn make(folder: &Path, path: &Path) -> io::Result<bool> {
 }
 
 fn write(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
+    let mut file = private::create(path)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()
 }

@@ -1,8 +1,7 @@
 //! The last good answer of a server of keys, kept in the data folder for the time after a restart.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -10,6 +9,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::set::MAX_BYTES;
+use crate::auth::private;
 use crate::digest::Digest;
 
 /// Its folder in the data folder.
@@ -98,14 +98,9 @@ pub(super) fn read_text(path: &Path, limit: u64) -> io::Result<String> {
 fn write(path: &Path, text: &str) -> io::Result<()> {
     let folder = path.parent().unwrap_or(path);
     std::fs::create_dir_all(folder)?;
-    let mut random = [0; 8];
-    getrandom::fill(&mut random).map_err(io::Error::other)?;
-    let scratch = path.with_extension(format!("{:016x}", u64::from_ne_bytes(random)));
-    let written = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&scratch)
+    let name = path.file_stem().unwrap_or_default().to_string_lossy();
+    let scratch = private::unfinished(folder, &format!("{name}."))?;
+    let written = private::create(&scratch)
         .and_then(|mut file| {
             file.write_all(text.as_bytes())?;
             file.sync_all()
